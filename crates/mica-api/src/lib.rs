@@ -1,0 +1,1 @@
+//! The typed requests and answers that every door speaks.

@@ -1,0 +1,1 @@
+//! What did you type, what do you see? Commands, output, errors.

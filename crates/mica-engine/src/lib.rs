@@ -1,0 +1,1 @@
+//! What does the user's wish mean? The only crate that knows more than one room.

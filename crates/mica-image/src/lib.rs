@@ -1,0 +1,1 @@
+//! Which bytes and names do we have? Blobs, manifests, archives.

@@ -1,0 +1,21 @@
+//! The nouns of containers and their parsers: digests, ids, references, names, filters.
+//!
+//! Nothing here does input or output, reads the clock or the environment, or knows where things
+//! are kept: a value in, a value or a typed error out.
+
+pub mod digest;
+pub mod error_kind;
+pub mod filter;
+pub mod frame;
+pub mod id;
+pub mod name;
+pub mod reference;
+pub mod size;
+pub mod timestamp;
+
+pub use digest::{Digest, DigestError};
+pub use error_kind::ErrorKind;
+pub use filter::{FilterError, Filters};
+pub use id::{ContainerId, IdError};
+pub use reference::{Reference, ReferenceError};
+pub use timestamp::Timestamp;

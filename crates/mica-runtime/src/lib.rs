@@ -1,0 +1,1 @@
+//! How does a specification become a process? Start, exec, cgroups, monitor.

@@ -1,0 +1,1 @@
+//! How do layers become a file system? Unpack, diff, overlay.

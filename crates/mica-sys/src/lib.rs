@@ -1,0 +1,1 @@
+//! How do we ask the kernel? The only crate with unsafe code.

@@ -1,0 +1,3 @@
+//! The `mica` binary: picks a door (command line, monitor).
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Chores: tidy, parity table, benchmarks, fixtures, test runs.
+
+fn main() {}
