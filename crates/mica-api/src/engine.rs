@@ -1,0 +1,130 @@
+//! The one road: every request that a door can make.
+
+use crate::error::{Error, Result};
+use crate::stream::AttachStream;
+use crate::types::container::{
+    ArchivePut, AttachStreams, CommitRequest, ContainerInspect, ContainerSummary, CreateRequest, CreateResponse,
+    FilesystemChange, ListOptions, LogEntry, LogsOptions, PathStat, PruneResponse, RemoveOptions, StartOptions, Started,
+    StatsSample, StopOptions, TopResponse, UpdateRequest, WaitCondition, WaitResponse,
+};
+use crate::types::event::{Event, EventsOptions};
+use crate::types::exec::{ExecRequest, ExecStarted};
+use crate::types::image::{
+    ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions, ImageSummary,
+    ImageTree, ImportRequest, LoadedImage, ProgressEvent,
+};
+use crate::types::system::{DiskUsage, Info, Version};
+use mica_model::Filters;
+use std::io::{Read, Write};
+
+/// Hears of progress; called from several threads.
+pub type ProgressListener<'a> = &'a (dyn Fn(ProgressEvent) + Sync);
+
+/// Receives items until it answers `false`, which ends the request without an error.
+pub type Sink<'a, T> = &'a mut dyn FnMut(T) -> bool;
+
+/// A container engine, here or elsewhere.
+///
+/// Containers and images are named by exact name, full id or unique prefix of an id, in this
+/// order of precedence. A request returns when what it promises holds; killing the caller at any
+/// moment leaves a store in which everything listed works. Methods that follow something
+/// (`logs`, `events`, `stats`) call their sink from the calling thread.
+#[expect(clippy::missing_errors_doc, reason = "every request answers api::Error; its kinds are documented there")]
+pub trait Engine: Sync {
+    /// Makes a container; it does not run yet.
+    fn container_create(&self, request: &CreateRequest) -> Result<CreateResponse>;
+    /// Starts a container; `NotModified` if it runs already.
+    fn container_start(&self, reference: &str, options: &StartOptions) -> Result<Started>;
+    /// Creates and starts in one request, which an engine may overlap.
+    fn container_run(&self, request: &CreateRequest, options: &StartOptions) -> Result<(CreateResponse, Result<Started>)> {
+        let created = self.container_create(request)?;
+        let started = self.container_start(&created.id, options);
+        Ok((created, started))
+    }
+    /// Follows a running container.
+    fn container_attach(&self, reference: &str, streams: AttachStreams) -> Result<AttachStream>;
+    /// Waits; blocks the calling thread.
+    fn container_wait(&self, reference: &str, condition: WaitCondition) -> Result<WaitResponse>;
+    /// Stop signal, grace time, SIGKILL; `NotModified` if it does not run.
+    fn container_stop(&self, reference: &str, options: &StopOptions) -> Result<()>;
+    /// Stops if it runs, then starts.
+    fn container_restart(&self, reference: &str, options: &StopOptions) -> Result<()>;
+    /// Sends a signal by name or number.
+    fn container_kill(&self, reference: &str, signal: &str) -> Result<()>;
+    /// Freezes all its processes.
+    fn container_pause(&self, reference: &str) -> Result<()>;
+    /// Thaws them.
+    fn container_unpause(&self, reference: &str) -> Result<()>;
+    /// Gives it another name.
+    fn container_rename(&self, reference: &str, name: &str) -> Result<()>;
+    /// Deletes it and its writable layer.
+    fn container_remove(&self, reference: &str, options: RemoveOptions) -> Result<()>;
+    /// Sets the size of its terminal.
+    fn container_resize(&self, reference: &str, rows: u16, columns: u16) -> Result<()>;
+    /// Lists, newest first.
+    fn container_list(&self, options: &ListOptions) -> Result<Vec<ContainerSummary>>;
+    /// Everything about one.
+    fn container_inspect(&self, reference: &str, size: bool) -> Result<ContainerInspect>;
+    /// Reads its log.
+    fn container_logs(&self, reference: &str, options: &LogsOptions, sink: Sink<'_, LogEntry>) -> Result<()>;
+    /// Its processes; `arguments` are those of `ps`.
+    fn container_top(&self, reference: &str, arguments: &[String]) -> Result<TopResponse>;
+    /// Samples once, or every second until the sink declines or the container ends.
+    fn container_stats(&self, reference: &str, stream: bool, sink: Sink<'_, StatsSample>) -> Result<()>;
+    /// What it changed in its file system.
+    fn container_changes(&self, reference: &str) -> Result<Vec<FilesystemChange>>;
+    /// Changes limits.
+    fn container_update(&self, reference: &str, request: &UpdateRequest) -> Result<Vec<String>>;
+    /// What is at a path.
+    fn container_path_stat(&self, reference: &str, path: &str) -> Result<PathStat>;
+    /// A tar of a path.
+    fn container_archive_read(&self, reference: &str, path: &str, out: &mut dyn Write) -> Result<PathStat>;
+    /// Unpacks a tar into a directory.
+    fn container_archive_write(&self, reference: &str, put: &ArchivePut, archive: &mut dyn Read) -> Result<()>;
+    /// One flat tar of the whole file system.
+    fn container_export(&self, reference: &str, out: &mut dyn Write) -> Result<()>;
+    /// Makes an image of it; answers the image id.
+    fn container_commit(&self, request: &CommitRequest) -> Result<String>;
+    /// Deletes those that do not run.
+    fn container_prune(&self, filters: &Filters) -> Result<PruneResponse>;
+    /// Runs a further process in a running container.
+    fn exec(&self, request: &ExecRequest) -> Result<ExecStarted>;
+
+    /// Lists, newest first.
+    fn image_list(&self, options: &ImageListOptions) -> Result<Vec<ImageSummary>>;
+    /// Everything about one.
+    fn image_inspect(&self, reference: &str) -> Result<ImageInspect>;
+    /// How it was made, newest step first.
+    fn image_history(&self, reference: &str) -> Result<Vec<HistoryEntry>>;
+    /// Gives a further name.
+    fn image_tag(&self, source: &str, target: &str) -> Result<()>;
+    /// Takes a name away, deletes with the last one.
+    fn image_remove(&self, reference: &str, options: ImageRemoveOptions) -> Result<Vec<ImageDelete>>;
+    /// Writes an archive that docker, podman and OCI tools read.
+    fn image_save(&self, references: &[String], platform: &str, out: &mut dyn Write) -> Result<()>;
+    /// Reads an archive that they write.
+    fn image_load(&self, source: ArchiveSource, platform: &str, progress: ProgressListener<'_>) -> Result<Vec<LoadedImage>>;
+    /// Makes an image of a flat tar; answers its id.
+    fn image_import(&self, request: ImportRequest) -> Result<String>;
+    /// Fetches an image by name: the embedded one, or later from a registry.
+    fn image_pull(&self, reference: &str, platform: &str, progress: ProgressListener<'_>) -> Result<String>;
+    /// Deletes dangling images, or with `dangling=false` all unused ones.
+    fn image_prune(&self, filters: &Filters) -> Result<(Vec<ImageDelete>, u64)>;
+    /// Images by their layers; all top-level ones without a reference.
+    fn image_tree(&self, reference: Option<&str>) -> Result<Vec<ImageTree>>;
+
+    /// What happened and happens.
+    fn events(&self, options: &EventsOptions, sink: Sink<'_, Event>) -> Result<()>;
+    /// The engine and its host.
+    fn info(&self) -> Result<Info>;
+    /// The engine's version.
+    fn version(&self) -> Result<Version>;
+    /// Who uses how much disk.
+    fn disk_usage(&self) -> Result<DiskUsage>;
+}
+
+/// The error of a request that this build does not know yet.
+pub fn unsupported(what: &str) -> Error {
+    Error::unsupported(format!("{what} is not supported by this version of mica"))
+        .with_hint("COMPATIBILITY.md lists what works and what is planned")
+}

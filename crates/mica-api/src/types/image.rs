@@ -1,0 +1,232 @@
+//! Images: what is listed, what `inspect` shows, how they come and go.
+
+use crate::types::container::{ContainerConfig, GraphDriver};
+use mica_model::{Filters, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+
+/// Which images to list.
+#[derive(Debug, Clone, Default)]
+pub struct ImageListOptions {
+    /// Also intermediate ones.
+    pub all: bool,
+    /// docker's filters; `reference` holds the pattern of the command line.
+    pub filters: Filters,
+    /// Compute the bytes shared with other images.
+    pub shared_size: bool,
+}
+
+/// A row of `images`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[expect(missing_docs, reason = "the fields carry docker's names and meanings one for one")]
+pub struct ImageSummary {
+    pub id: String,
+    pub parent_id: String,
+    pub repo_tags: Vec<String>,
+    pub repo_digests: Vec<String>,
+    /// Seconds since the epoch.
+    pub created: i64,
+    /// Bytes of all layers, unpacked.
+    pub size: i64,
+    /// Bytes shared with other images; -1 when not computed.
+    pub shared_size: i64,
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Containers that use it; -1 when not computed.
+    pub containers: i64,
+}
+
+/// `GET /images/NAME/json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[expect(missing_docs, reason = "the fields carry docker's names and meanings one for one")]
+pub struct ImageInspect {
+    pub id: String,
+    pub repo_tags: Vec<String>,
+    pub repo_digests: Vec<String>,
+    pub parent: String,
+    pub comment: String,
+    pub created: Option<String>,
+    pub author: String,
+    pub config: Option<ContainerConfig>,
+    pub architecture: String,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub variant: String,
+    pub os: String,
+    pub size: i64,
+    pub graph_driver: GraphDriver,
+    #[serde(rename = "RootFS")]
+    pub root_fs: RootFs,
+    pub metadata: ImageMetadata,
+    /// Where each layer lies on this host, base first (ours; docker has no such field).
+    pub layer_paths: Vec<String>,
+}
+
+/// The layers of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RootFs {
+    /// Always `layers`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// diffIDs, base first.
+    pub layers: Vec<String>,
+}
+
+/// What the engine knows beside the image itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ImageMetadata {
+    /// When a name was last given.
+    pub last_tag_time: Timestamp,
+}
+
+/// A row of `history`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[expect(missing_docs, reason = "the fields carry docker's names and meanings one for one")]
+pub struct HistoryEntry {
+    /// Image id, or `<missing>`.
+    pub id: String,
+    /// Seconds since the epoch.
+    pub created: i64,
+    pub created_by: String,
+    pub tags: Option<Vec<String>>,
+    pub size: i64,
+    pub comment: String,
+    /// Directory of the layer on this host; empty where the step made none (ours).
+    pub layer_path: String,
+}
+
+/// A name taken away or an image deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImageDelete {
+    /// A name was taken away.
+    Untagged(String),
+    /// An image, by id, or a layer, by diffID, is gone.
+    Deleted(String),
+}
+
+/// How to remove an image.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ImageRemoveOptions {
+    /// Also several names, stopped containers' images, and middle ones where safe.
+    pub force: bool,
+    /// Keep untagged parents.
+    pub no_prune: bool,
+}
+
+/// Where an archive comes from.
+#[derive(Debug)]
+pub enum ArchiveSource {
+    /// An open file, pipe or standard input.
+    Stream(File),
+    /// A file, or the directory of an OCI layout, by path.
+    Path(PathBuf),
+}
+
+/// What a load made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedImage {
+    /// Image id.
+    pub id: String,
+    /// Names given, as people write them; none for a nameless image.
+    pub names: Vec<String>,
+}
+
+/// How to make an image of one flat tar archive.
+#[derive(Debug)]
+pub struct ImportRequest {
+    /// The archive: plain, gzip or zstd.
+    pub source: File,
+    /// Reference to give, or empty.
+    pub reference: String,
+    /// Message; docker's `Imported from …` when empty.
+    pub message: String,
+    /// Dockerfile instructions to apply.
+    pub changes: Vec<String>,
+    /// `os/arch[/variant]`, or empty for the host's.
+    pub platform: String,
+}
+
+/// What a long piece of work reports while it goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProgressEvent {
+    /// A part begins; its size in bytes where known.
+    Begin {
+        /// Short name of the part, such as twelve digits of a layer.
+        part: String,
+        /// Bytes to come.
+        total: Option<u64>,
+    },
+    /// More of a part is done.
+    Advance {
+        /// Which.
+        part: String,
+        /// Bytes since the last report.
+        bytes: u64,
+    },
+    /// A part is done.
+    End {
+        /// Which.
+        part: String,
+        /// In a word or two: `Loaded`, `Already exists`.
+        outcome: String,
+    },
+}
+
+/// The layers of one image for `image tree`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ImageTree {
+    /// Image id.
+    pub id: String,
+    /// Its names.
+    pub names: Vec<String>,
+    /// Bytes of all its layers, unpacked.
+    pub size: u64,
+    /// Bytes of layers that no other image has.
+    pub unique_size: u64,
+    /// Containers on top of it, by name.
+    pub containers: Vec<TreeContainer>,
+    /// Base first.
+    pub layers: Vec<TreeLayer>,
+}
+
+/// A layer in a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct TreeLayer {
+    /// diffID.
+    pub diff_id: String,
+    /// Bytes, unpacked.
+    pub size: u64,
+    /// Files, directories and links in it.
+    pub entry_count: u64,
+    /// What made it.
+    pub created_by: String,
+    /// Seconds since the epoch.
+    pub created: i64,
+    /// Directory on this host.
+    pub path: String,
+    /// Names (or short ids) of other images with this layer.
+    pub shared_images: Vec<String>,
+    /// Names of containers with this layer below them.
+    pub shared_containers: Vec<String>,
+}
+
+/// A container in a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct TreeContainer {
+    /// Name.
+    pub name: String,
+    /// `running`, `exited`…
+    pub state: String,
+    /// Bytes of its writable layer.
+    pub size: u64,
+    /// Directory of its writable layer on this host.
+    pub path: String,
+}

@@ -1,0 +1,8 @@
+//! The nouns of the Engine API, one file each, with docker's field names on the wire.
+
+pub mod container;
+pub mod event;
+pub mod exec;
+pub mod host_config;
+pub mod image;
+pub mod system;

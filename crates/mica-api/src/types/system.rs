@@ -1,0 +1,68 @@
+//! The engine itself: version, host, disk use.
+
+use crate::types::container::ContainerSummary;
+use crate::types::image::ImageSummary;
+use serde::{Deserialize, Serialize};
+
+/// `GET /version`, the engine's half of `version`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[expect(missing_docs, reason = "the fields carry docker's names and meanings one for one")]
+pub struct Version {
+    pub version: String,
+    pub api_version: String,
+    #[serde(rename = "MinAPIVersion")]
+    pub min_api_version: String,
+    pub git_commit: String,
+    pub os: String,
+    pub arch: String,
+    pub kernel_version: String,
+    pub build_time: String,
+}
+
+/// `GET /info`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[expect(missing_docs, reason = "the fields carry docker's names and meanings one for one")]
+pub struct Info {
+    #[serde(rename = "ID")]
+    pub id: String,
+    pub containers: u64,
+    pub containers_running: u64,
+    pub containers_paused: u64,
+    pub containers_stopped: u64,
+    pub images: u64,
+    pub driver: String,
+    pub driver_status: Vec<(String, String)>,
+    pub logging_driver: String,
+    pub cgroup_driver: String,
+    pub cgroup_version: String,
+    pub kernel_version: String,
+    pub operating_system: String,
+    #[serde(rename = "OSType")]
+    pub os_type: String,
+    pub architecture: String,
+    #[serde(rename = "NCPU")]
+    pub cpu_count: u64,
+    /// Bytes.
+    pub mem_total: u64,
+    pub docker_root_dir: String,
+    pub name: String,
+    pub server_version: String,
+    pub security_options: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// `GET /system/df`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DiskUsage {
+    /// Bytes of all layers, each once.
+    pub layers_size: i64,
+    /// Images with shared sizes and container counts.
+    pub images: Vec<ImageSummary>,
+    /// Containers with sizes.
+    pub containers: Vec<ContainerSummary>,
+    /// Bytes of layers that no container's image needs.
+    pub images_reclaimable: i64,
+}
