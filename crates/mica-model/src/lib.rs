@@ -5,11 +5,16 @@
 
 pub mod digest;
 pub mod error_kind;
+pub mod filter;
 pub mod frame;
 pub mod id;
+pub mod name;
+pub mod size;
 pub mod timestamp;
 
 pub use digest::{Digest, DigestError};
 pub use error_kind::ErrorKind;
+pub use filter::{FilterError, Filters};
 pub use id::{ContainerId, IdError};
+pub use name::{ContainerName, NameError};
 pub use timestamp::Timestamp;

@@ -106,7 +106,13 @@ mod tests {
     #[test]
     fn writes_as_go_does() {
         assert_eq!(Timestamp::NEVER.to_string(), NEVER);
-        assert_eq!(Timestamp::from_nanoseconds(1_500_000_000_120_000_000).to_string(), "2017-07-14T02:40:00.12Z");
-        assert_eq!("2017-07-14T04:40:00.12+02:00".parse(), Ok(Timestamp::from_nanoseconds(1_500_000_000_120_000_000)));
+        assert_eq!(
+            Timestamp::from_nanoseconds(1_500_000_000_120_000_000).to_string(),
+            "2017-07-14T02:40:00.12Z"
+        );
+        assert_eq!(
+            "2017-07-14T04:40:00.12+02:00".parse(),
+            Ok(Timestamp::from_nanoseconds(1_500_000_000_120_000_000))
+        );
     }
 }
