@@ -1,1 +1,37 @@
 //! How does a specification become a process? Start, exec, cgroups, monitor.
+//!
+//! Each running container has one small monitor process, a re-exec of our own binary, which is the
+//! parent of the container's first process. [`Launcher`] starts it; everything else here talks to
+//! it through its run directory, or acts on the container's processes by pidfd and cgroup.
+//! Nothing here knows images, the state database, or what a terminal shows.
+
+mod control;
+mod error;
+mod launcher;
+mod plan;
+mod state;
+mod stats;
+
+pub use control::{
+    attach, cleanup, is_paused, kill, namespace, pause, processes, resize, resume, root, update_resources,
+};
+pub use error::{RuntimeError, SetupError, SetupStep};
+pub use launcher::{ExecStarted, Launcher, Started, exec};
+pub use plan::{
+    AfterExit, Attach, CapabilitySets, ContainerPlan, EventPlan, ExecPlan, Hello, JoinedNamespace, Limit,
+    LogPlan, MountKind, MountPlan, NamespaceKind, PlanError, ProcessPlan, Resources, RootPlan, StartPlan,
+    StdinPlan, TerminalSize,
+};
+pub use state::{ExitRecord, Status, exit_record, status};
+pub use stats::{BlockIo, NetworkCounters, Stats, stats};
+
+use std::ffi::OsStr;
+use std::process::ExitCode;
+
+/// The door of monitors: when the binary was started as one, does its work and gives its exit code.
+///
+/// To be asked before anything else in `main`; `None` means that this is an ordinary command.
+pub fn door(argv0: &OsStr) -> Option<ExitCode> {
+    let _ = argv0;
+    None
+}

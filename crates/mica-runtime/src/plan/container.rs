@@ -1,0 +1,251 @@
+//! A container as a whole: the OCI document, checked once, as a type that cannot be invalid.
+
+use super::{MountPlan, ProcessPlan, Resources};
+use mica_model::ErrorKind;
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxNamespaceType, Spec};
+use serde::{Deserialize, Serialize};
+use std::path::{Component, Path};
+
+/// A checked OCI document.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ContainerPlan {
+    pub(crate) process: ProcessPlan,
+    pub(crate) hostname: Option<String>,
+    pub(crate) domain_name: Option<String>,
+    pub(crate) root_read_only: bool,
+    pub(crate) namespaces: Vec<NamespacePlan>,
+    pub(crate) mounts: Vec<MountPlan>,
+    pub(crate) devices: Vec<DevicePlan>,
+    pub(crate) masked_paths: Vec<String>,
+    pub(crate) readonly_paths: Vec<String>,
+    pub(crate) sysctls: Vec<(String, String)>,
+    /// Relative path below each hierarchy; empty means `mica/<id>`.
+    pub(crate) cgroup: String,
+    pub(crate) resources: Resources,
+}
+
+/// Why a document cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A field that must be there is not.
+    #[error("the container document lacks {field}")]
+    Missing {
+        /// Its path in the document.
+        field: &'static str,
+    },
+    /// A field has a value that cannot be.
+    #[error("{value:?} is not valid as {field}")]
+    Invalid {
+        /// Its path in the document.
+        field: &'static str,
+        /// What was there.
+        value: String,
+    },
+    /// A field asks for what this version does not do.
+    #[error("{field} is not supported by this version ({value})")]
+    Unsupported {
+        /// Its path in the document.
+        field: &'static str,
+        /// What was there.
+        value: String,
+    },
+}
+
+impl PlanError {
+    /// The kind of failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Missing { .. } | Self::Invalid { .. } => ErrorKind::InvalidArgument,
+            Self::Unsupported { .. } => ErrorKind::Unsupported,
+        }
+    }
+}
+
+/// A kind of namespace (namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NamespaceKind {
+    /// Mount points.
+    Mount,
+    /// Process ids.
+    Pid,
+    /// System V IPC and message queues.
+    Ipc,
+    /// Host name.
+    Uts,
+    /// Network.
+    Network,
+    /// Root of the cgroups seen.
+    Cgroup,
+}
+
+impl NamespaceKind {
+    /// Name of the file in `/proc/PID/ns`.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Mount => "mnt",
+            Self::Pid => "pid",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::Network => "net",
+            Self::Cgroup => "cgroup",
+        }
+    }
+}
+
+/// A namespace that the container gets: new, or that of a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NamespacePlan {
+    pub(crate) kind: NamespaceKind,
+    /// `None` makes a new one.
+    pub(crate) path: Option<String>,
+}
+
+/// A device node besides the usual ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DevicePlan {
+    pub(crate) path: String,
+    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO`.
+    pub(crate) file_type: u32,
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl ContainerPlan {
+    /// Checks and converts a document; the second value names what is in it and not applied.
+    pub fn from_spec(spec: &Spec) -> Result<(Self, Vec<String>), PlanError> {
+        refuse_present(&[("hooks", spec.hooks().is_some()), ("vm", spec.vm().is_some())])?;
+        let process = spec.process().as_ref().ok_or(PlanError::Missing { field: "process" })?;
+        let linux = spec.linux().as_ref().ok_or(PlanError::Missing { field: "linux" })?;
+        refuse_unsupported(linux)?;
+        let (resources, warnings) = linux.resources().as_ref().map(Resources::from_oci).unwrap_or_default();
+        let plan = Self {
+            process: ProcessPlan::from_oci(process)?,
+            hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
+            domain_name: spec.domainname().clone().filter(|name| !name.is_empty()),
+            root_read_only: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
+            namespaces: namespaces(linux)?,
+            mounts: spec.mounts().iter().flatten().map(MountPlan::from_oci).collect::<Result<_, _>>()?,
+            devices: linux.devices().iter().flatten().map(device).collect::<Result<_, _>>()?,
+            masked_paths: absolutes("linux.maskedPaths", linux.masked_paths().as_ref())?,
+            readonly_paths: absolutes("linux.readonlyPaths", linux.readonly_paths().as_ref())?,
+            sysctls: sysctls(linux)?,
+            cgroup: cgroup(linux)?,
+            resources,
+        };
+        Ok((plan, warnings))
+    }
+
+    pub(crate) fn is_new(&self, kind: NamespaceKind) -> bool {
+        self.namespaces.iter().any(|namespace| namespace.kind == kind && namespace.path.is_none())
+    }
+}
+
+fn refuse_unsupported(linux: &Linux) -> Result<(), PlanError> {
+    refuse_present(&[
+        ("linux.uidMappings", linux.uid_mappings().as_ref().is_some_and(|mappings| !mappings.is_empty())),
+        ("linux.gidMappings", linux.gid_mappings().as_ref().is_some_and(|mappings| !mappings.is_empty())),
+        ("linux.seccomp", linux.seccomp().is_some()),
+        ("linux.rootfsPropagation", linux.rootfs_propagation().is_some()),
+        ("linux.mountLabel", linux.mount_label().is_some()),
+        ("linux.intelRdt", linux.intel_rdt().is_some()),
+        ("linux.memoryPolicy", linux.memory_policy().is_some()),
+        ("linux.personality", linux.personality().is_some()),
+        ("linux.timeOffsets", linux.time_offsets().is_some()),
+        ("linux.netDevices", linux.net_devices().is_some()),
+    ])
+}
+
+/// Refuses a document in which any of the named fields is present.
+pub(super) fn refuse_present(fields: &[(&'static str, bool)]) -> Result<(), PlanError> {
+    match fields.iter().find(|(_, present)| *present) {
+        Some((field, _)) => Err(PlanError::Unsupported { field, value: "present".to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// An absolute path without NUL as text.
+pub(super) fn absolute(field: &'static str, path: &Path) -> Result<String, PlanError> {
+    match path.to_str() {
+        Some(text) if path.is_absolute() && !text.contains('\0') => Ok(text.to_owned()),
+        _ => Err(PlanError::Invalid { field, value: path.to_string_lossy().into_owned() }),
+    }
+}
+
+fn absolutes(field: &'static str, paths: Option<&Vec<String>>) -> Result<Vec<String>, PlanError> {
+    paths.into_iter().flatten().map(|path| absolute(field, Path::new(path))).collect()
+}
+
+fn namespaces(linux: &Linux) -> Result<Vec<NamespacePlan>, PlanError> {
+    let mut plans: Vec<NamespacePlan> = Vec::new();
+    for namespace in linux.namespaces().iter().flatten() {
+        let kind = match namespace.typ() {
+            LinuxNamespaceType::Mount => NamespaceKind::Mount,
+            LinuxNamespaceType::Pid => NamespaceKind::Pid,
+            LinuxNamespaceType::Ipc => NamespaceKind::Ipc,
+            LinuxNamespaceType::Uts => NamespaceKind::Uts,
+            LinuxNamespaceType::Network => NamespaceKind::Network,
+            LinuxNamespaceType::Cgroup => NamespaceKind::Cgroup,
+            other => {
+                return Err(PlanError::Unsupported { field: "linux.namespaces", value: other.to_string() });
+            }
+        };
+        if plans.iter().any(|plan| plan.kind == kind) {
+            return Err(PlanError::Invalid { field: "linux.namespaces", value: kind.file_name().to_owned() });
+        }
+        let path = namespace.path().as_deref();
+        let path = path.map(|path| absolute("linux.namespaces.path", path)).transpose()?;
+        plans.push(NamespacePlan { kind, path });
+    }
+    if !plans.iter().any(|plan| plan.kind == NamespaceKind::Mount && plan.path.is_none()) {
+        return Err(PlanError::Missing { field: "linux.namespaces (a new mount namespace)" });
+    }
+    Ok(plans)
+}
+
+fn device(device: &LinuxDevice) -> Result<DevicePlan, PlanError> {
+    let file_type = match device.typ().as_str() {
+        "c" | "u" => 0o020_000,
+        "b" => 0o060_000,
+        "p" => 0o010_000,
+        other => return Err(PlanError::Invalid { field: "linux.devices.type", value: other.to_owned() }),
+    };
+    let number = |value: i64| {
+        u32::try_from(value)
+            .map_err(|_| PlanError::Invalid { field: "linux.devices", value: value.to_string() })
+    };
+    Ok(DevicePlan {
+        path: absolute("linux.devices.path", device.path())?,
+        file_type,
+        major: number(device.major())?,
+        minor: number(device.minor())?,
+        mode: device.file_mode().unwrap_or(0o666) & 0o7777,
+        uid: device.uid().unwrap_or(0),
+        gid: device.gid().unwrap_or(0),
+    })
+}
+
+fn sysctls(linux: &Linux) -> Result<Vec<(String, String)>, PlanError> {
+    let mut sysctls = Vec::new();
+    for (name, value) in linux.sysctl().iter().flatten() {
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/@".contains(&byte));
+        if !plain || name.split(['.', '/']).any(str::is_empty) {
+            return Err(PlanError::Invalid { field: "linux.sysctl", value: name.clone() });
+        }
+        sysctls.push((name.clone(), value.clone()));
+    }
+    sysctls.sort();
+    Ok(sysctls)
+}
+
+fn cgroup(linux: &Linux) -> Result<String, PlanError> {
+    let Some(path) = linux.cgroups_path() else { return Ok(String::new()) };
+    let error =
+        || PlanError::Invalid { field: "linux.cgroupsPath", value: path.to_string_lossy().into_owned() };
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
+    let text = relative.to_str().ok_or_else(error)?;
+    if !plain || text.contains('\0') { Err(error()) } else { Ok(text.to_owned()) }
+}

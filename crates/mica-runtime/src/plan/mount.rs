@@ -1,0 +1,180 @@
+//! Mounts of a document, with their options read once.
+
+use super::container::{PlanError, absolute};
+use oci_spec::runtime::Mount;
+use serde::{Deserialize, Serialize};
+
+/// A mount inside the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountPlan {
+    /// What appears there.
+    pub kind: MountKind,
+    /// Absolute path inside the container.
+    pub destination: String,
+    /// Attributes to set (`MOUNT_ATTR_*` of mount_setattr(2)).
+    pub attributes: u64,
+    /// Whether the attributes also hold for mounts below a recursive bind.
+    pub attributes_recursive: bool,
+    /// Propagation (`MS_SHARED` and so on), 0 for private.
+    pub propagation: u64,
+}
+
+/// What appears at a mount's destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountKind {
+    /// A file or directory of the host.
+    Bind {
+        /// Where it is on the host.
+        source: String,
+        /// With the mounts below it.
+        recursive: bool,
+    },
+    /// A new instance of a file system.
+    FileSystem {
+        /// `proc`, `tmpfs`, `devpts`, ...
+        name: String,
+        /// Shown as the source in `/proc/mounts`.
+        source: String,
+        /// Options of the file system: `key=value` or flags.
+        options: Vec<String>,
+    },
+    /// The container's cgroups, whatever their version is on this host.
+    Cgroup,
+}
+
+const RDONLY: u64 = 0x1;
+const NOSUID: u64 = 0x2;
+const NODEV: u64 = 0x4;
+const NOEXEC: u64 = 0x8;
+const NOATIME: u64 = 0x10;
+const STRICTATIME: u64 = 0x20;
+const NODIRATIME: u64 = 0x80;
+const NOSYMFOLLOW: u64 = 0x20_0000;
+
+const MS_REC: u64 = 0x4000;
+const MS_PRIVATE: u64 = 1 << 18;
+const MS_SLAVE: u64 = 1 << 19;
+const MS_SHARED: u64 = 1 << 20;
+const MS_UNBINDABLE: u64 = 1 << 17;
+
+impl MountPlan {
+    /// Checks and converts one OCI mount.
+    pub(crate) fn from_oci(mount: &Mount) -> Result<Self, PlanError> {
+        super::container::refuse_present(&[
+            ("mounts.uidMappings", mount.uid_mappings().is_some()),
+            ("mounts.gidMappings", mount.gid_mappings().is_some()),
+        ])?;
+        let mut options = Options::default();
+        for option in mount.options().iter().flatten() {
+            options.read(option)?;
+        }
+        let destination = absolute("mounts.destination", mount.destination())?;
+        let text_of_source = mount.source().as_ref().map(|path| path.to_string_lossy().into_owned());
+        let name = mount.typ().clone().unwrap_or_default();
+        let kind = if options.bind || name == "bind" {
+            refuse_data(&options.data)?;
+            let source = text_of_source.ok_or(PlanError::Missing { field: "mounts.source" })?;
+            MountKind::Bind {
+                source: absolute("mounts.source", source.as_ref())?,
+                recursive: options.recursive,
+            }
+        } else if name == "cgroup" || name == "cgroup2" {
+            MountKind::Cgroup
+        } else if name.is_empty() {
+            return Err(PlanError::Missing { field: "mounts.type" });
+        } else {
+            let source = text_of_source.unwrap_or_else(|| name.clone());
+            MountKind::FileSystem { name, source, options: options.data }
+        };
+        Ok(Self {
+            kind,
+            destination,
+            attributes: options.attributes,
+            attributes_recursive: options.attributes_recursive,
+            propagation: options.propagation,
+        })
+    }
+}
+
+fn refuse_data(data: &[String]) -> Result<(), PlanError> {
+    match data.first() {
+        Some(option) => Err(PlanError::Invalid { field: "mounts.options", value: option.clone() }),
+        None => Ok(()),
+    }
+}
+
+#[derive(Default)]
+struct Options {
+    bind: bool,
+    recursive: bool,
+    attributes: u64,
+    attributes_recursive: bool,
+    propagation: u64,
+    data: Vec<String>,
+}
+
+impl Options {
+    fn read(&mut self, option: &str) -> Result<(), PlanError> {
+        match option {
+            "bind" => self.bind = true,
+            "rbind" => (self.bind, self.recursive) = (true, true),
+            "ro" => self.attributes |= RDONLY,
+            "rro" => (self.attributes, self.attributes_recursive) = (self.attributes | RDONLY, true),
+            "rw" => self.attributes &= !RDONLY,
+            "nosuid" => self.attributes |= NOSUID,
+            "suid" => self.attributes &= !NOSUID,
+            "nodev" => self.attributes |= NODEV,
+            "dev" => self.attributes &= !NODEV,
+            "noexec" => self.attributes |= NOEXEC,
+            "exec" => self.attributes &= !NOEXEC,
+            "noatime" => self.attributes |= NOATIME,
+            "strictatime" => self.attributes |= STRICTATIME,
+            "nodiratime" => self.attributes |= NODIRATIME,
+            "nosymfollow" => self.attributes |= NOSYMFOLLOW,
+            "relatime" | "defaults" | "async" | "atime" | "diratime" | "norelatime" | "nostrictatime" => {}
+            "private" => self.propagation = MS_PRIVATE,
+            "rprivate" => self.propagation = MS_PRIVATE | MS_REC,
+            "slave" => self.propagation = MS_SLAVE,
+            "rslave" => self.propagation = MS_SLAVE | MS_REC,
+            "shared" => self.propagation = MS_SHARED,
+            "rshared" => self.propagation = MS_SHARED | MS_REC,
+            "unbindable" => self.propagation = MS_UNBINDABLE,
+            "runbindable" => self.propagation = MS_UNBINDABLE | MS_REC,
+            "idmap" | "ridmap" | "tmpcopyup" | "sync" | "mand" | "remount" | "dirsync" => {
+                return Err(PlanError::Unsupported { field: "mounts.options", value: option.to_owned() });
+            }
+            data => self.data.push(data.to_owned()),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci_spec::runtime::MountBuilder;
+
+    fn plan(kind: &str, options: &[&str]) -> Result<MountPlan, PlanError> {
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let mount = MountBuilder::default().typ(kind).source("/src").destination("/dst").options(options);
+        MountPlan::from_oci(&mount.build().unwrap())
+    }
+
+    #[test]
+    fn options_are_split_into_attributes_and_data() {
+        let mount =
+            plan("tmpfs", &["nosuid", "noexec", "nodev", "mode=755", "size=65536k", "ro", "rw"]).unwrap();
+        assert_eq!(mount.attributes, NOSUID | NODEV | NOEXEC);
+        let MountKind::FileSystem { options, .. } = mount.kind else { panic!("not a file system") };
+        assert_eq!(options, ["mode=755", "size=65536k"]);
+    }
+
+    #[test]
+    fn binds_know_their_depth_and_refuse_data() {
+        let mount = plan("bind", &["rbind", "rro", "rslave"]).unwrap();
+        assert_eq!(mount.kind, MountKind::Bind { source: "/src".to_owned(), recursive: true });
+        assert!(mount.attributes_recursive);
+        assert!(plan("bind", &["bind", "mode=755"]).is_err());
+        assert!(plan("bind", &["idmap"]).is_err());
+    }
+}
