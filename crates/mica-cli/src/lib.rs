@@ -1,1 +1,28 @@
 //! What did you type, what do you see? Commands, output, errors.
+//!
+//! The only crate that reads argv and the environment and that prints. It speaks to an engine
+//! through [`mica_api::Engine`] and never knows where that engine is.
+
+pub mod args;
+pub mod command;
+mod complaint;
+pub mod config;
+pub mod context;
+pub mod dispatch;
+mod help;
+pub mod report;
+
+pub use config::EngineOptions;
+pub use context::OpenEngine;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Does what `argv` says, with an engine that `open` opens if one is needed.
+pub fn main(argv: Vec<OsString>, open: OpenEngine<'_>) -> ExitCode {
+    let surroundings = dispatch::Surroundings {
+        environment: config::Environment::inherited(),
+        streams: context::Streams::inherited(),
+    };
+    ExitCode::from(dispatch::run(argv, surroundings, open))
+}

@@ -1,0 +1,6 @@
+//! Commands about containers, one file each.
+
+use crate::command::Command;
+
+/// All of them.
+pub const COMMANDS: &[Command] = &[];

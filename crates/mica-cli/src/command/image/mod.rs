@@ -1,0 +1,6 @@
+//! Commands about images, one file each.
+
+use crate::command::Command;
+
+/// All of them.
+pub const COMMANDS: &[Command] = &[];

@@ -1,0 +1,59 @@
+//! Commands of docker that a later version brings: known by name, refused with a reason.
+
+/// A command that does not exist yet.
+#[derive(Debug, Clone, Copy)]
+pub struct PlannedCommand {
+    /// Its words.
+    pub path: &'static str,
+    /// What brings it, in words.
+    pub awaits: &'static str,
+}
+
+const BUILDS: &str = "builds";
+const NETWORKS: &str = "networks";
+const REGISTRIES: &str = "registries";
+const ISOLATION: &str = "isolation, limits, volumes and health";
+const ENGINE_API: &str = "the Engine API";
+
+const fn planned(path: &'static str, awaits: &'static str) -> PlannedCommand {
+    PlannedCommand { path, awaits }
+}
+
+/// All of them; a noun stands for all its verbs.
+pub const COMMANDS: &[PlannedCommand] = &[
+    planned("build", BUILDS),
+    planned("builder", BUILDS),
+    planned("buildx", BUILDS),
+    planned("bake", BUILDS),
+    planned("image build", BUILDS),
+    planned("push", REGISTRIES),
+    planned("image push", REGISTRIES),
+    planned("login", REGISTRIES),
+    planned("logout", REGISTRIES),
+    planned("search", REGISTRIES),
+    planned("manifest", REGISTRIES),
+    planned("network", NETWORKS),
+    planned("volume", ISOLATION),
+    planned("context", ENGINE_API),
+    planned("compose", "compose"),
+];
+
+/// The planned command that `path` names, by itself or by its noun.
+pub fn find(path: &str) -> Option<&'static PlannedCommand> {
+    let noun = path.split(' ').next().unwrap_or_default();
+    COMMANDS.iter().find(|command| command.path == path || command.path == noun)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_both_planned_and_there() {
+        for planned in COMMANDS {
+            assert!(crate::command::find(planned.path).is_none(), "{}", planned.path);
+        }
+        assert!(find("network create").is_some());
+        assert!(find("image ls").is_none());
+    }
+}

@@ -1,0 +1,293 @@
+//! From argv to the one command it names, building nothing else.
+//!
+//! Clap is asked only about that one command; the options before it and the words that name it
+//! are found here, so that a command's start costs what its own flags cost.
+
+use crate::args::Matches;
+use crate::command::{self, Command};
+use crate::config::{Config, Environment, GlobalOptions};
+use crate::context::{Context, OpenEngine, Streams};
+use crate::report::{self, FAILURE, Failure, Outcome, Place, SUCCESS};
+use crate::{complaint, help};
+use std::ffi::OsString;
+use std::path::Path;
+
+/// What surrounds a command line: replaced in tests.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// The environment.
+    pub environment: Environment,
+    /// Standard output and error.
+    pub streams: Streams,
+}
+
+/// Does what `argv` says; answers the exit code.
+pub fn run(argv: Vec<OsString>, surroundings: Surroundings, open: OpenEngine<'_>) -> u8 {
+    let mut argv = argv.into_iter();
+    let program = program_name(argv.next());
+    let config = Config { environment: surroundings.environment, options: GlobalOptions::default() };
+    let mut context = Context::new(program, config, surroundings.streams, open);
+    let mut usage = help::root_usage(&context.program);
+    let outcome = text_arguments(argv).and_then(|arguments| {
+        let rest = global_options(&arguments, &mut context)?;
+        match rest {
+            Next::Words(words) => command_words(words, &mut context, &mut usage),
+            Next::Help => help::root(&context),
+            Next::Version => help::version_line(&context),
+        }
+    });
+    outcome.unwrap_or_else(|failure| {
+        let place = Place { program: &context.program, command: &context.typed, usage: &usage };
+        context.say_error(&report::words(&failure, place));
+        failure.code()
+    })
+}
+
+/// What comes after the options before the command.
+enum Next<'a> {
+    Words(&'a [String]),
+    Help,
+    Version,
+}
+
+/// The name that messages call the program by: `docker` for a link of that name, else `mica`.
+fn program_name(argument: Option<OsString>) -> String {
+    let name = argument.as_deref().map(Path::new).and_then(Path::file_name).and_then(|name| name.to_str());
+    if name == Some("docker") { "docker".to_owned() } else { "mica".to_owned() }
+}
+
+fn text_arguments(argv: impl Iterator<Item = OsString>) -> Result<Vec<String>, Failure> {
+    argv.map(OsString::into_string)
+        .collect::<Result<_, _>>()
+        .map_err(|argument| Failure::refused(format!("argument {argument:?} is not text in UTF-8")))
+}
+
+/// An option before the command.
+struct GlobalOption {
+    long: &'static str,
+    short: Option<char>,
+    set: Set,
+}
+
+/// What an option before the command does.
+enum Set {
+    Value(fn(&mut GlobalOptions, String)),
+    Switch(fn(&mut GlobalOptions, bool)),
+}
+
+const GLOBAL_OPTIONS: &[GlobalOption] = &[
+    GlobalOption {
+        long: "root",
+        short: None,
+        set: Set::Value(|options, value| options.root = Some(value.into())),
+    },
+    GlobalOption {
+        long: "run-root",
+        short: None,
+        set: Set::Value(|options, value| options.run_directory = Some(value.into())),
+    },
+    GlobalOption {
+        long: "config",
+        short: None,
+        set: Set::Value(|options, value| options.config_directory = Some(value.into())),
+    },
+    GlobalOption {
+        long: "host",
+        short: Some('H'),
+        set: Set::Value(|options, value| options.host = Some(value)),
+    },
+    GlobalOption {
+        long: "context",
+        short: Some('c'),
+        set: Set::Value(|options, value| options.context = Some(value)),
+    },
+    GlobalOption { long: "debug", short: Some('D'), set: Set::Switch(|options, on| options.debug = on) },
+    GlobalOption {
+        long: "log-level",
+        short: Some('l'),
+        set: Set::Value(|options, value| options.log_level = Some(value)),
+    },
+    GlobalOption { long: "tls", short: None, set: Set::Switch(|options, on| options.tls = on) },
+    GlobalOption { long: "tlsverify", short: None, set: Set::Switch(|options, on| options.tls = on) },
+    GlobalOption { long: "tlscacert", short: None, set: Set::Value(|options, _| options.tls = true) },
+    GlobalOption { long: "tlscert", short: None, set: Set::Value(|options, _| options.tls = true) },
+    GlobalOption { long: "tlskey", short: None, set: Set::Value(|options, _| options.tls = true) },
+];
+
+/// Reads the options before the command and answers what follows them.
+fn global_options<'a>(arguments: &'a [String], context: &mut Context<'_>) -> Result<Next<'a>, Failure> {
+    let mut rest = arguments;
+    while let Some((first, after)) = rest.split_first() {
+        rest = match first.as_str() {
+            "-h" | "--help" => return Ok(Next::Help),
+            "-v" | "--version" => return Ok(Next::Version),
+            "--" => {
+                rest = after;
+                break;
+            }
+            long if long.starts_with("--") => long_option(&long[2..], after, &mut context.config.options)?,
+            short if short.len() > 1 && short.starts_with('-') => {
+                short_options(&short[1..], after, &mut context.config.options)?
+            }
+            _ => break,
+        };
+    }
+    context.config.check()?;
+    if rest.is_empty() { Ok(Next::Help) } else { Ok(Next::Words(rest)) }
+}
+
+fn long_option<'a>(
+    text: &str,
+    after: &'a [String],
+    options: &mut GlobalOptions,
+) -> Result<&'a [String], Failure> {
+    let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+    let Some(option) = GLOBAL_OPTIONS.iter().find(|option| option.long == name) else {
+        return Err(Failure::Flag { message: format!("unknown flag: --{name}") });
+    };
+    match (&option.set, value, after.split_first()) {
+        (Set::Switch(set), value, _) => {
+            let on = crate::args::parse_bool(value.unwrap_or("true")).map_err(|error| {
+                Failure::flag_value(value.unwrap_or_default(), &format!("--{name}"), &error.message)
+            })?;
+            set(options, on);
+            Ok(after)
+        }
+        (Set::Value(set), Some(value), _) => {
+            set(options, value.to_owned());
+            Ok(after)
+        }
+        (Set::Value(set), None, Some((value, after))) => {
+            set(options, value.clone());
+            Ok(after)
+        }
+        (Set::Value(_), None, None) => {
+            Err(Failure::Flag { message: format!("flag needs an argument: --{name}") })
+        }
+    }
+}
+
+fn short_options<'a>(
+    cluster: &str,
+    after: &'a [String],
+    options: &mut GlobalOptions,
+) -> Result<&'a [String], Failure> {
+    for (index, letter) in cluster.char_indices() {
+        let Some(option) = GLOBAL_OPTIONS.iter().find(|option| option.short == Some(letter)) else {
+            let message = format!("unknown shorthand flag: {letter:?} in -{}", &cluster[index..]);
+            return Err(Failure::Flag { message });
+        };
+        let attached = &cluster[index + letter.len_utf8()..];
+        match (&option.set, attached.is_empty(), after.split_first()) {
+            (Set::Switch(set), ..) => set(options, true),
+            (Set::Value(set), false, _) => {
+                set(options, attached.strip_prefix('=').unwrap_or(attached).to_owned());
+                return Ok(after);
+            }
+            (Set::Value(set), true, Some((value, after))) => {
+                set(options, value.clone());
+                return Ok(after);
+            }
+            (Set::Value(_), true, None) => {
+                return Err(Failure::Flag {
+                    message: format!("flag needs an argument: {letter:?} in -{cluster}"),
+                });
+            }
+        }
+    }
+    Ok(after)
+}
+
+/// Finds the command that `words` begin with, and does it.
+fn command_words(words: &[String], context: &mut Context<'_>, usage: &mut String) -> Outcome {
+    let first = words[0].as_str();
+    if first == "help" {
+        return help::topic(&words[1..], context);
+    }
+    if let Some(noun) = command::noun(first) {
+        context.typed = format!("{} {first}", context.program);
+        *usage = format!("Usage:  {}\n", context.typed);
+        return match words.get(1).map(String::as_str) {
+            None | Some("-h" | "--help") => help::noun(noun, context),
+            Some(flag) if flag.starts_with("--") => {
+                Err(Failure::Flag { message: format!("unknown flag: {flag}") })
+            }
+            Some(flag) if flag.starts_with('-') => {
+                let letter = flag.chars().nth(1).unwrap_or('-');
+                Err(Failure::Flag { message: format!("unknown shorthand flag: {letter:?} in {flag}") })
+            }
+            Some(verb) => match command::find(&format!("{first} {verb}")) {
+                Some(command) => execute(command, &words[..2], &words[2..], context, usage),
+                None => Err(unknown(&words[..2], context)),
+            },
+        };
+    }
+    match command::find(first) {
+        Some(command) => execute(command, &words[..1], &words[1..], context, usage),
+        None => Err(unknown(&words[..1], context)),
+    }
+}
+
+fn unknown(words: &[String], context: &mut Context<'_>) -> Failure {
+    let path = words.join(" ");
+    if let Some(planned) = command::planned::find(&path) {
+        let what = format!("'{} {path}'", context.program);
+        return Failure::Planned { what, awaits: planned.awaits, code: FAILURE };
+    }
+    let typed = format!("{} {path}", context.program);
+    let nearest = help::nearest(&path).map(|near| format!("{} {near}", context.program));
+    Failure::UnknownCommand { typed, nearest }
+}
+
+fn execute(
+    command: &'static Command,
+    path: &[String],
+    arguments: &[String],
+    context: &mut Context<'_>,
+    usage: &mut String,
+) -> Outcome {
+    context.typed = format!("{} {}", context.program, path.join(" "));
+    let matches = parse(command, arguments);
+    if matches.is_err() {
+        *usage = command.usage(&context.typed);
+    }
+    let matches = matches?;
+    if matches.on("help") {
+        context.print(&help::command(command, &context.typed, context))?;
+        return Ok(SUCCESS);
+    }
+    let count = matches.operands().len();
+    if let Some(message) = command.operands.complaint(count) {
+        *usage = command.usage(&context.typed);
+        return Err(Failure::Arguments { message });
+    }
+    refuse_planned(command, &matches)?;
+    (command.execute)(&matches, context).inspect_err(|failure| {
+        if matches!(failure, Failure::Flag { .. } | Failure::Arguments { .. }) {
+            *usage = command.usage(&context.typed);
+        }
+    })
+}
+
+/// Parses the arguments of one command.
+///
+/// # Errors
+/// `Flag`, in pflag's words.
+pub fn parse(command: &'static Command, arguments: &[String]) -> Result<Matches, Failure> {
+    let mut definition = command.definition().no_binary_name(true);
+    match definition.try_get_matches_from_mut(arguments) {
+        Ok(matches) => Ok(Matches::new(matches)),
+        Err(error) => Err(complaint::flag(&error, &definition, arguments)),
+    }
+}
+
+fn refuse_planned(command: &Command, matches: &Matches) -> Result<(), Failure> {
+    match command.planned.iter().find(|flag| matches.given(flag.long)) {
+        Some(flag) => Err(Failure::Planned {
+            what: format!("--{}", flag.long),
+            awaits: flag.awaits,
+            code: report::ENGINE_FAILURE,
+        }),
+        None => Ok(()),
+    }
+}
