@@ -10,6 +10,7 @@ pub mod config;
 pub mod context;
 pub mod dispatch;
 mod help;
+pub mod output;
 pub mod report;
 
 pub use config::EngineOptions;

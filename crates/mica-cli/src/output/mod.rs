@@ -1,0 +1,6 @@
+//! What people see: the printer, tables, templates, words for sizes and times, progress.
+
+pub mod table;
+pub mod time;
+pub mod ui;
+pub mod units;
