@@ -3,7 +3,7 @@
 //! Nothing here knows a command. The value parsers speak Go's words, because scripts compare them.
 
 use clap::{Arg, ArgAction, ArgMatches};
-use mica_model::size;
+use mica_model::{Filters, size};
 
 /// The id of the positional arguments of every command.
 pub(crate) const OPERANDS: &str = "operands";
@@ -100,6 +100,11 @@ pub fn filter(help: &'static str) -> Arg {
     list("filter", "filter", help).short('f').value_parser(parse_filter)
 }
 
+/// `--filter` of the commands that delete, where `-f` is `--force`.
+pub fn filter_of_prune(help: &'static str) -> Arg {
+    list("filter", "filter", help).value_parser(parse_filter)
+}
+
 /// What was typed for one command, by flag name.
 #[derive(Debug, Clone)]
 pub struct Matches {
@@ -145,6 +150,15 @@ impl Matches {
     /// All values of a list, in order.
     pub fn list(&self, flag: &str) -> Vec<String> {
         self.values(flag)
+    }
+
+    /// All of `--filter`; their form was checked when they were parsed.
+    pub fn filters(&self) -> Filters {
+        let mut filters = Filters::default();
+        for argument in self.list("filter") {
+            let _ = filters.add_argument(&argument);
+        }
+        filters
     }
 
     /// The positional arguments.
