@@ -7,11 +7,14 @@ pub mod pull;
 pub mod rm;
 pub mod save;
 pub mod tag;
+pub mod tree;
 
 use crate::command::Command;
+use crate::output::units::human_size_short;
 use crate::report::Failure;
 use std::fs::File;
 use std::os::fd::AsFd;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// All of them.
 pub const COMMANDS: &[Command] = &[
@@ -22,6 +25,7 @@ pub const COMMANDS: &[Command] = &[
     rm::COMMAND,
     save::COMMAND,
     tag::COMMAND,
+    tree::COMMAND,
 ];
 
 /// Standard input as a file of its own, which the engine may read from any thread.
@@ -31,4 +35,29 @@ fn standard_input() -> Result<File, Failure> {
         path: "standard input".to_owned(),
         source,
     })
+}
+
+/// The first twelve digits of an id or digest, without its algorithm.
+pub(crate) fn short_id(id: &str) -> &str {
+    let digits = id.split_once(':').map_or(id, |(_, digits)| digits);
+    digits.get(..12).unwrap_or(digits)
+}
+
+/// `text`, shortened to so many columns with `…` at its end.
+pub(crate) fn ellipsis(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut used = 1;
+    let kept = text.chars().take_while(|letter| {
+        used += letter.width().unwrap_or(0);
+        used <= columns
+    });
+    kept.chain(['…']).collect()
+}
+
+/// A size as listings of images show it, in three digits.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub(crate) fn size(bytes: u64) -> String {
+    human_size_short(bytes as f64)
 }
