@@ -4,6 +4,7 @@
 //! are kept: a value in, a value or a typed error out.
 
 pub mod digest;
+pub mod duration;
 pub mod error_kind;
 pub mod filter;
 pub mod frame;
