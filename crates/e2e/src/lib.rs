@@ -1,1 +1,23 @@
 //! A sealed world for behaviour tests: its own root, its own images, its own clean-up.
+//!
+//! A test makes a [`World`], types commands into it as a user would and asserts on what comes back. When the world
+//! is dropped everything it made is removed through the binary itself, and then the kernel is asked whether anything
+//! was forgotten: a process, a mount or a cgroup left behind fails the test that left it.
+//!
+//! Archives that no honest tool would write are made with [`tarball`] and [`image_archive`].
+
+pub mod fixture;
+pub mod image_archive;
+pub mod invocation;
+pub mod leak;
+pub mod output;
+pub mod tarball;
+pub mod terminal;
+pub mod world;
+
+pub use image_archive::ImageArchive;
+pub use invocation::{Background, Invocation};
+pub use output::Output;
+pub use tarball::{Entry, Tarball};
+pub use terminal::Terminal;
+pub use world::World;

@@ -1,1 +1,12 @@
-//! One binary for all behaviour tests.
+//! One binary for all behaviour tests; a module per command, named as the command is.
+
+mod container_cp;
+mod container_exec;
+mod container_logs;
+mod container_ls;
+mod container_run;
+mod container_stop;
+mod image_commit;
+mod image_load;
+mod image_ls;
+mod image_save;

@@ -1,0 +1,115 @@
+//! `mica run`: exit codes, output, input, terminals, and the image that the binary carries.
+
+use e2e::World;
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_run_true_prints_nothing() {
+    let world = World::with_busybox();
+    world.mica(["run", "--rm", "busybox", "true"]).success().stdout_is("").stderr_is_empty();
+    world.mica(["ps", "-aq"]).success().stdout_is("");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_run_ends_with_the_code_of_its_process() {
+    let world = World::with_busybox();
+    world.mica(["run", "--rm", "busybox", "sh", "-c", "exit 42"]).code(42);
+    world.mica(["run", "--rm", "busybox", "sh", "-c", "kill -9 $$"]).code(137);
+    world.mica(["run", "--rm", "busybox", "no-such-program"]).code(127).stderr_contains("no-such-program");
+    world.mica(["run", "--rm", "busybox", "/etc/passwd"]).code(126).stderr_contains("permission denied");
+    world.mica(["run", "--no-such-flag", "busybox"]).code(125).stderr_contains("no-such-flag");
+    world.mica(["run", "--rm", "no-such-image"]).code(125).stderr_contains("no-such-image");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_run_hello_needs_no_image() {
+    let world = World::new();
+    let output = world.mica(["run", "--rm", "hello"]);
+    output.success();
+    assert!(!output.stdout.is_empty(), "hello says nothing");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_run_passes_input_and_output_apart() {
+    let world = World::with_busybox();
+    let output = world
+        .invoke(["run", "-i", "--rm", "busybox", "sh", "-c", "cat; echo oops >&2"])
+        .stdin("hello\n")
+        .run();
+    output.success().stdout_is("hello\n");
+    assert_eq!(output.stderr(), "oops\n");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_run_sets_environment_directory_user_and_hostname() {
+    let world = World::with_busybox();
+    let script = "echo $A; pwd; id -u; hostname";
+    let output = world.mica([
+        "run",
+        "--rm",
+        "-e",
+        "A=b c",
+        "-w",
+        "/var",
+        "-u",
+        "daemon",
+        "--hostname",
+        "inside",
+        "busybox",
+        "sh",
+        "-c",
+        script,
+    ]);
+    output.success().stdout_is("b c\n/var\n1\ninside\n");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_run_is_process_one_of_a_world_without_network() {
+    let world = World::with_busybox();
+    let script = "echo $$; ls /sys/class/net; ls /proc | grep -c '^[0-9]'";
+    world
+        .mica(["run", "--rm", "--network", "none", "busybox", "sh", "-c", script])
+        .success()
+        .stdout_is("1\nlo\n3\n");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_run_keeps_what_is_written_in_the_container_only() {
+    let world = World::with_busybox();
+    world
+        .mica(["run", "--name", "writer", "busybox", "sh", "-c", "echo mine > /file; rm /etc/group"])
+        .success();
+    world.mica(["run", "--rm", "busybox", "cat", "/file"]).code(1);
+    world.mica(["run", "--rm", "busybox", "test", "-f", "/etc/group"]).success();
+    let changes = world.mica(["diff", "writer"]).success().lines();
+    assert_eq!(changes, ["A /file", "C /etc", "D /etc/group"]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_run_on_a_terminal_has_its_size_and_obeys_control_c() {
+    let world = World::with_busybox();
+    let script = "stty size; trap 'echo caught; exit 3' INT; echo ready; while :; do read word; done";
+    let mut terminal = world.terminal(["run", "-it", "--rm", "busybox", "sh", "-c", script]);
+    terminal.expect("24 80");
+    terminal.expect("ready");
+    terminal.send([3]);
+    terminal.expect("caught");
+    assert_eq!(terminal.finish().1, 3);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_run_without_a_terminal_refuses_to_make_one() {
+    let world = World::with_busybox();
+    world
+        .mica(["run", "-it", "--rm", "busybox", "true"])
+        .failure()
+        .stderr_contains("the input device is not a TTY");
+}

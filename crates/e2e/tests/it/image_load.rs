@@ -1,0 +1,70 @@
+//! `mica load`: archives of every make, and those that are broken.
+
+use e2e::{Entry, ImageArchive, Tarball, World};
+use serde_json::json;
+
+fn small_layer() -> Vec<u8> {
+    Tarball::new().with(Entry::directory("d/")).with(Entry::file("d/f", "x")).finish()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_load_reads_docker_archives_and_layouts() {
+    let world = World::new();
+    let archive = ImageArchive::named("small:v1").layer(small_layer());
+    world.invoke(["load"]).stdin(archive.build()).run().success().stdout_contains("Loaded image: small:v1");
+    assert_eq!(world.inspect("small:v1", "{{.Id}}"), archive.id());
+    let other = World::new();
+    other.invoke(["load"]).stdin(archive.build_oci()).run().success();
+    other.mica(["images", "-q", "--no-trunc"]).success().stdout_contains("sha256:");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_load_refuses_what_is_broken_and_registers_nothing() {
+    let world = World::new();
+    let good = ImageArchive::named("small:v1").layer(small_layer());
+    let whole = good.build();
+    let cases = [
+        ("truncated", whole[..whole.len() / 2].to_vec()),
+        ("empty", Vec::new()),
+        ("not an archive", b"hello".repeat(1000)),
+        ("no such config", good.clone().manifest("/0/Config", json!("gone.json")).build()),
+        ("config outside", good.clone().manifest("/0/Config", json!("../../etc/passwd")).build()),
+        (
+            "lying diff id",
+            good.config("/rootfs/diff_ids/0", json!(format!("sha256:{}", "0".repeat(64)))).build(),
+        ),
+    ];
+    for (name, bytes) in cases {
+        let output = world.invoke(["load"]).stdin(bytes).run();
+        assert!(output.code != 0 && !output.stderr.is_empty(), "{name}: {}", output.describe());
+        world.mica(["images", "-aq"]).success().stdout_is("");
+    }
+    world.invoke(["load"]).stdin(whole).run().success();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_load_writes_nothing_outside_the_layer() {
+    let world = World::new();
+    let canary = world.scratch().join("canary");
+    std::fs::write(&canary, "alive").unwrap();
+    let outside = world.scratch();
+    let outside = outside.to_str().unwrap();
+    let up = "../".repeat(20);
+    let cases = [
+        vec![Entry::file(format!("{up}{outside}/canary"), "dead")],
+        vec![Entry::symlink("out", outside), Entry::file("out/canary", "dead")],
+        vec![Entry::hardlink("hard", format!("{up}{outside}/canary")), Entry::file("hard", "dead")],
+        vec![Entry::symlink("out", outside), Entry::file("out/.wh.canary", "")],
+    ];
+    for (number, entries) in cases.iter().enumerate() {
+        let mut tar = Tarball::new();
+        entries.iter().for_each(|entry| tar.add(entry));
+        let archive = ImageArchive::named(format!("evil:v{number}")).layer(tar.finish());
+        // Whether such an archive is refused or tamed may differ; what it reaches may not.
+        drop(world.invoke(["load"]).stdin(archive.build()).run());
+        assert_eq!(std::fs::read_to_string(&canary).unwrap(), "alive", "case {number}");
+    }
+}
