@@ -66,7 +66,33 @@ fn text_arguments(argv: impl Iterator<Item = OsString>) -> Result<Vec<String>, F
 struct GlobalOption {
     long: &'static str,
     short: Option<char>,
+    help: &'static str,
     set: Set,
+}
+
+/// An option before the command, as documents show it.
+#[derive(Debug, Clone, Copy)]
+pub struct GlobalFlag {
+    /// Long name without dashes.
+    pub long: &'static str,
+    /// One-letter name.
+    pub short: Option<char>,
+    /// What it does, in a line.
+    pub help: &'static str,
+    /// Whether it is on or off.
+    pub is_switch: bool,
+}
+
+/// All options before the command.
+pub fn global_flags() -> impl Iterator<Item = GlobalFlag> {
+    let flag = |long, short, help, is_switch| GlobalFlag { long, short, help, is_switch };
+    GLOBAL_OPTIONS
+        .iter()
+        .map(move |option| flag(option.long, option.short, option.help, matches!(option.set, Set::Switch(_))))
+        .chain([
+            flag("help", Some('h'), "Print usage", true),
+            flag("version", Some('v'), "Print version information and quit", true),
+        ])
 }
 
 /// What an option before the command does.
@@ -79,39 +105,75 @@ const GLOBAL_OPTIONS: &[GlobalOption] = &[
     GlobalOption {
         long: "root",
         short: None,
+        help: "Where images and containers are kept",
         set: Set::Value(|options, value| options.root = Some(value.into())),
     },
     GlobalOption {
         long: "run-root",
         short: None,
+        help: "Where run-time state is kept",
         set: Set::Value(|options, value| options.run_directory = Some(value.into())),
     },
     GlobalOption {
         long: "config",
         short: None,
+        help: "Location of client config files",
         set: Set::Value(|options, value| options.config_directory = Some(value.into())),
     },
     GlobalOption {
         long: "host",
         short: Some('H'),
+        help: "Engine to connect to",
         set: Set::Value(|options, value| options.host = Some(value)),
     },
     GlobalOption {
         long: "context",
         short: Some('c'),
+        help: "Name of the context to use",
         set: Set::Value(|options, value| options.context = Some(value)),
     },
-    GlobalOption { long: "debug", short: Some('D'), set: Set::Switch(|options, on| options.debug = on) },
+    GlobalOption {
+        long: "debug",
+        short: Some('D'),
+        help: "Enable debug mode",
+        set: Set::Switch(|options, on| options.debug = on),
+    },
     GlobalOption {
         long: "log-level",
         short: Some('l'),
+        help: "Set the logging level",
         set: Set::Value(|options, value| options.log_level = Some(value)),
     },
-    GlobalOption { long: "tls", short: None, set: Set::Switch(|options, on| options.tls = on) },
-    GlobalOption { long: "tlsverify", short: None, set: Set::Switch(|options, on| options.tls = on) },
-    GlobalOption { long: "tlscacert", short: None, set: Set::Value(|options, _| options.tls = true) },
-    GlobalOption { long: "tlscert", short: None, set: Set::Value(|options, _| options.tls = true) },
-    GlobalOption { long: "tlskey", short: None, set: Set::Value(|options, _| options.tls = true) },
+    GlobalOption {
+        long: "tls",
+        short: None,
+        help: "Use TLS",
+        set: Set::Switch(|options, on| options.tls = on),
+    },
+    GlobalOption {
+        long: "tlsverify",
+        short: None,
+        help: "Use TLS and verify the remote",
+        set: Set::Switch(|options, on| options.tls = on),
+    },
+    GlobalOption {
+        long: "tlscacert",
+        short: None,
+        help: "Trust certificates signed only by this CA",
+        set: Set::Value(|options, _| options.tls = true),
+    },
+    GlobalOption {
+        long: "tlscert",
+        short: None,
+        help: "Path to TLS certificate file",
+        set: Set::Value(|options, _| options.tls = true),
+    },
+    GlobalOption {
+        long: "tlskey",
+        short: None,
+        help: "Path to TLS key file",
+        set: Set::Value(|options, _| options.tls = true),
+    },
 ];
 
 /// Reads the options before the command and answers what follows them.
@@ -235,6 +297,9 @@ fn unknown(words: &[String], context: &mut Context<'_>) -> Failure {
         return Failure::Planned { what, awaits: planned.awaits, code: FAILURE };
     }
     let typed = format!("{} {path}", context.program);
+    if let Some(excluded) = command::planned::excluded(&path) {
+        return Failure::refused(format!("'{typed}' is not part of mica: {}", excluded.reason));
+    }
     let nearest = help::nearest(&path).map(|near| format!("{} {near}", context.program));
     Failure::UnknownCommand { typed, nearest }
 }

@@ -5,6 +5,7 @@
 //! that was typed is ever put together.
 
 pub mod container;
+pub mod grammar;
 pub mod image;
 pub mod planned;
 pub mod system;

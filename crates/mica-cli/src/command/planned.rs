@@ -38,6 +38,42 @@ pub const COMMANDS: &[PlannedCommand] = &[
     planned("compose", "compose"),
 ];
 
+/// A command of docker that mica is not going to have.
+#[derive(Debug, Clone, Copy)]
+pub struct ExcludedCommand {
+    /// Its words.
+    pub path: &'static str,
+    /// Why not.
+    pub reason: &'static str,
+}
+
+const SWARM: &str = "it runs containers on one machine, without swarm clusters";
+const PLUGINS: &str = "it has no engine plugins";
+const TRUST: &str = "it does not sign images with Notary";
+
+const fn excluded_command(path: &'static str, reason: &'static str) -> ExcludedCommand {
+    ExcludedCommand { path, reason }
+}
+
+/// All of them; a noun stands for all its verbs.
+pub const EXCLUDED: &[ExcludedCommand] = &[
+    excluded_command("config", SWARM),
+    excluded_command("node", SWARM),
+    excluded_command("secret", SWARM),
+    excluded_command("service", SWARM),
+    excluded_command("stack", SWARM),
+    excluded_command("swarm", SWARM),
+    excluded_command("plugin", PLUGINS),
+    excluded_command("trust", TRUST),
+    excluded_command("checkpoint", "it cannot freeze containers to disk"),
+];
+
+/// The excluded command that `path` names, by itself or by its noun.
+pub fn excluded(path: &str) -> Option<&'static ExcludedCommand> {
+    let noun = path.split(' ').next().unwrap_or_default();
+    EXCLUDED.iter().find(|command| command.path == noun)
+}
+
 /// The planned command that `path` names, by itself or by its noun.
 pub fn find(path: &str) -> Option<&'static PlannedCommand> {
     let noun = path.split(' ').next().unwrap_or_default();
@@ -52,6 +88,10 @@ mod tests {
     fn nothing_is_both_planned_and_there() {
         for planned in COMMANDS {
             assert!(crate::command::find(planned.path).is_none(), "{}", planned.path);
+        }
+        for excluded in EXCLUDED {
+            assert!(crate::command::noun(excluded.path).is_none(), "{}", excluded.path);
+            assert!(find(excluded.path).is_none(), "{}", excluded.path);
         }
         assert!(find("network create").is_some());
         assert!(find("image ls").is_none());

@@ -1,8 +1,12 @@
-//! Commands about the engine and its host, one file each.
+//! Commands about the engine and its host, and about this program itself, one file each.
 
+pub mod completion;
+pub mod definition;
+pub mod man;
 pub mod version;
 
 use crate::command::Command;
 
 /// All of them.
-pub const COMMANDS: &[Command] = &[version::COMMAND];
+pub const COMMANDS: &[Command] =
+    &[completion::COMMAND, definition::COMMAND, man::COMMAND, version::COMMAND];
