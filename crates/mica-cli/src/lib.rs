@@ -10,10 +10,13 @@ pub mod config;
 mod confirmation;
 pub mod context;
 pub mod dispatch;
+#[cfg(test)]
+mod fake;
 mod file_output;
 mod help;
 pub mod output;
 pub mod report;
+pub mod terminal;
 
 pub use config::EngineOptions;
 pub use context::OpenEngine;
