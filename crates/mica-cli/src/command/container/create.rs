@@ -1,0 +1,34 @@
+//! `container create`: makes a container without starting it.
+
+use crate::args::Matches;
+use crate::command::container::definition::making::{self, IdFile};
+use crate::command::container::definition::request::Definition;
+use crate::command::container::definition::{flags, planned};
+use crate::command::{Command, Operands, Visibility};
+use crate::context::Context;
+use crate::report::{Outcome, SUCCESS};
+
+/// The entry of the table.
+pub const COMMAND: Command = Command {
+    paths: &["container create", "create"],
+    summary: "Create a new container",
+    operands: Operands::trailing(1, &["IMAGE [COMMAND] [ARG...]"]),
+    flags: flags::all,
+    planned: planned::FLAGS,
+    execute,
+    examples: &[("A container to start later", "create --name web -it hello")],
+    visibility: Visibility::Plain,
+};
+
+fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
+    let definition = Definition::from(matches, context)?;
+    let id_file = definition.cid_file.as_deref().map(IdFile::create).transpose()?;
+    let created =
+        making::with_image(&definition, context, |engine| engine.container_create(&definition.request))?;
+    making::warn(&created.warnings, context);
+    if let Some(file) = id_file {
+        file.write(&created.id)?;
+    }
+    context.print_line(&created.id)?;
+    Ok(SUCCESS)
+}

@@ -1,0 +1,11 @@
+//! What `run` and `create` have in common: the flags that define a container.
+//!
+//! `flags` declares them, `planned` names those of later versions, `request` turns what was typed
+//! into the engine's request, `variables` reads environment and label files, `making` asks for it.
+
+pub mod flags;
+pub mod making;
+pub mod planned;
+pub mod request;
+pub mod resources;
+pub mod variables;

@@ -1,0 +1,123 @@
+//! From the flags of `run` and `create` to the engine's request.
+
+use crate::args::Matches;
+use crate::command::container::definition::{resources, variables};
+use crate::context::Context;
+use crate::report::Failure;
+use mica_api::types::container::{ContainerConfig, CreateRequest};
+use mica_api::types::host_config::{HostConfig, SHM_SIZE_DEFAULT};
+
+/// When an image is fetched before its container is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pull {
+    /// Every time.
+    Always,
+    /// When it is not there.
+    Missing,
+    /// Never; its absence is an error.
+    Never,
+}
+
+/// What was typed to define a container.
+#[derive(Debug, Clone)]
+pub struct Definition {
+    /// The engine's request.
+    pub request: CreateRequest,
+    /// When to fetch the image.
+    pub pull: Pull,
+    /// Say nothing while fetching.
+    pub is_pull_quiet: bool,
+    /// Where to write the id; nowhere if absent.
+    pub cid_file: Option<String>,
+}
+
+impl Definition {
+    /// Reads the flags and operands of `run` or `create`.
+    ///
+    /// # Errors
+    /// Flags that exclude each other, files that cannot be read.
+    pub fn from(matches: &Matches, context: &Context<'_>) -> Result<Self, Failure> {
+        let request = CreateRequest {
+            name: matches.text_or_empty("name"),
+            platform: matches.text("platform").unwrap_or_else(|| context.config.platform()),
+            config: config(matches, context)?,
+            host_config: host_config(matches)?,
+        };
+        Ok(Self {
+            request,
+            pull: pull(matches)?,
+            is_pull_quiet: matches.on("quiet"),
+            cid_file: matches.text("cidfile").filter(|path| !path.is_empty()),
+        })
+    }
+}
+
+fn config(matches: &Matches, context: &Context<'_>) -> Result<ContainerConfig, Failure> {
+    let mut operands = matches.operands().into_iter();
+    let image = operands.next().unwrap_or_default();
+    let command: Vec<_> = operands.collect();
+    let streams = matches.list("attach");
+    let attaches = |stream: &str, by_default| match streams.as_slice() {
+        [] => by_default,
+        streams => streams.iter().any(|typed| typed == stream),
+    };
+    let is_interactive = matches.on("interactive");
+    let environment =
+        variables::environment(&matches.list("env-file"), &matches.list("env"), &context.config.environment)?;
+    let labels = variables::labels(&matches.list("label-file"), &matches.list("label"))?;
+    let attach_stdin = attaches("stdin", is_interactive);
+    Ok(ContainerConfig {
+        hostname: matches.text_or_empty("hostname"),
+        domainname: matches.text_or_empty("domainname"),
+        user: matches.text_or_empty("user"),
+        attach_stdin,
+        attach_stdout: attaches("stdout", true),
+        attach_stderr: attaches("stderr", true),
+        tty: matches.on("tty"),
+        open_stdin: is_interactive,
+        stdin_once: is_interactive && attach_stdin,
+        env: Some(environment).filter(|environment| !environment.is_empty()),
+        cmd: Some(command).filter(|command| !command.is_empty()),
+        image,
+        working_dir: matches.text_or_empty("workdir"),
+        // An empty one takes the image's away, which only a list that is not empty can say.
+        entrypoint: matches.text("entrypoint").map(|program| vec![program]),
+        labels: Some(labels),
+        stop_signal: matches.text("stop-signal").filter(|signal| !signal.is_empty()),
+        stop_timeout: matches.number("stop-timeout"),
+        ..ContainerConfig::default()
+    })
+}
+
+fn host_config(matches: &Matches) -> Result<HostConfig, Failure> {
+    let network_mode = match matches.text("network").as_deref() {
+        Some("") => return Err(Failure::refused_launch("no name set for network")),
+        Some(mode) => mode.to_owned(),
+        None => "default".to_owned(),
+    };
+    let resources = resources::from(matches);
+    if let Some(swappiness) = resources.memory_swappiness.filter(|value| !(0..=100).contains(value)) {
+        let message = format!("invalid value: {swappiness}. Valid memory swappiness range is 0-100");
+        return Err(Failure::refused_launch(message));
+    }
+    Ok(HostConfig {
+        container_id_file: matches.text_or_empty("cidfile"),
+        network_mode,
+        auto_remove: matches.on("rm"),
+        readonly_rootfs: matches.on("read-only"),
+        shm_size: matches.number("shm-size").filter(|size| *size != 0).unwrap_or(SHM_SIZE_DEFAULT),
+        resources,
+        ..HostConfig::default()
+    })
+}
+
+fn pull(matches: &Matches) -> Result<Pull, Failure> {
+    match matches.text("pull").as_deref() {
+        Some("always") => Ok(Pull::Always),
+        None | Some("missing" | "") => Ok(Pull::Missing),
+        Some("never") => Ok(Pull::Never),
+        Some(other) => Err(Failure::refused_launch(format!(
+            "invalid pull option: '{other}': must be one of \"always\", \"missing\" or \"never\""
+        ))),
+    }
+}

@@ -1,0 +1,98 @@
+//! `container logs`: what a container has written.
+
+use crate::args::{Matches, switch, text};
+use crate::command::{Command, Operands, Visibility};
+use crate::context::Context;
+use crate::output::time;
+use crate::report::{Failure, Outcome, SUCCESS};
+use jiff::tz::TimeZone;
+use mica_api::types::container::{LogEntry, LogsOptions};
+use mica_model::Timestamp;
+use std::time::SystemTime;
+
+/// The entry of the table.
+pub const COMMAND: Command = Command {
+    paths: &["container logs", "logs"],
+    summary: "Fetch the logs of a container",
+    operands: Operands::exactly(1, &["CONTAINER"]),
+    flags: || {
+        vec![
+            switch("details", "Show extra details provided to logs"),
+            switch("follow", "Follow log output").short('f'),
+            text("since", "string", SINCE),
+            text("tail", "string", "Number of lines to show from the end of the logs (default \"all\")")
+                .short('n'),
+            switch("timestamps", "Show timestamps").short('t'),
+            text("until", "string", UNTIL),
+        ]
+    },
+    planned: &[],
+    execute,
+    examples: &[("The last lines and all that follow", "logs -f -n 20 web")],
+    visibility: Visibility::Plain,
+};
+
+const SINCE: &str =
+    "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)";
+const UNTIL: &str =
+    "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)";
+
+fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
+    let instant =
+        |flag| matches.text(flag).filter(|text| !text.is_empty()).map(|text| parse(&text, flag)).transpose();
+    let options = LogsOptions {
+        stdout: true,
+        stderr: true,
+        follow: matches.on("follow"),
+        tail: tail(matches),
+        since: instant("since")?,
+        until: instant("until")?,
+    };
+    let shown = Shown { timestamps: matches.on("timestamps"), details: matches.on("details") };
+    let reference = matches.operand(0).unwrap_or_default();
+    let mut stopped = None;
+    let mut sink = |entry: LogEntry| match print(&entry, shown, context) {
+        Ok(()) => true,
+        Err(failure) => {
+            stopped = Some(failure);
+            false
+        }
+    };
+    context.engine()?.container_logs(&reference, &options, &mut sink)?;
+    stopped.map_or(Ok(SUCCESS), Err)
+}
+
+/// What stands before each line.
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    timestamps: bool,
+    details: bool,
+}
+
+fn print(entry: &LogEntry, shown: Shown, context: &Context<'_>) -> Result<(), Failure> {
+    let mut line = Vec::with_capacity(entry.line.len() + 64);
+    if shown.timestamps {
+        line.extend(time::local_nanoseconds(entry.time, &TimeZone::UTC).bytes());
+        line.push(b' ');
+    }
+    if shown.details {
+        line.extend(entry.details.bytes());
+        line.push(b' ');
+    }
+    line.extend(&entry.line);
+    if entry.stderr {
+        context.say_error_bytes(&line);
+        return Ok(());
+    }
+    context.print_bytes(&line)
+}
+
+/// Anything that is no number means all lines, as docker has it.
+fn tail(matches: &Matches) -> Option<u64> {
+    matches.text("tail").and_then(|lines| lines.parse().ok())
+}
+
+fn parse(text: &str, flag: &str) -> Result<Timestamp, Failure> {
+    time::parse_instant(text, SystemTime::now().into(), &TimeZone::system())
+        .map_err(|error| Failure::refused(format!("invalid value for {flag:?}: {error}")))
+}
