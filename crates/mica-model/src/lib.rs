@@ -10,6 +10,7 @@ pub mod filter;
 pub mod frame;
 pub mod id;
 pub mod name;
+pub mod reference;
 pub mod size;
 pub mod timestamp;
 
@@ -18,4 +19,5 @@ pub use error_kind::ErrorKind;
 pub use filter::{FilterError, Filters};
 pub use id::{ContainerId, IdError};
 pub use name::{ContainerName, NameError};
+pub use reference::{Reference, ReferenceError};
 pub use timestamp::Timestamp;
