@@ -5,6 +5,7 @@ use crate::report::Failure;
 use mica_api::Engine;
 use std::cell::{OnceCell, RefCell};
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Opens the engine; called at most once, and only by commands that need one.
 pub type OpenEngine<'a> = &'a dyn Fn(&EngineOptions) -> mica_api::Result<Box<dyn Engine>>;
@@ -15,8 +16,22 @@ pub struct Streams {
     pub output: Box<dyn Write>,
     /// Where everything else goes.
     pub error: Box<dyn Write>,
+    /// The descriptors that an attached container reads and writes; those of this process if
+    /// absent.
+    pub descriptors: Option<Descriptors>,
     /// Which of the standard streams are terminals.
     pub terminals: Terminals,
+}
+
+/// Descriptors in the places of the standard ones.
+#[derive(Debug)]
+pub struct Descriptors {
+    /// For standard input.
+    pub input: OwnedFd,
+    /// For standard output.
+    pub output: OwnedFd,
+    /// For standard error.
+    pub error: OwnedFd,
 }
 
 /// Which of the standard streams are terminals.
@@ -36,6 +51,7 @@ impl Streams {
         Self {
             output: Box::new(io::stdout()),
             error: Box::new(io::stderr()),
+            descriptors: None,
             terminals: Terminals {
                 input: io::stdin().is_terminal(),
                 output: io::stdout().is_terminal(),
@@ -64,6 +80,7 @@ pub struct Context<'a> {
     file: OnceCell<ConfigFile>,
     output: RefCell<Box<dyn Write>>,
     error: RefCell<Box<dyn Write>>,
+    descriptors: Option<Descriptors>,
     terminals: Terminals,
 }
 
@@ -89,6 +106,7 @@ impl<'a> Context<'a> {
             file: OnceCell::new(),
             output: RefCell::new(streams.output),
             error: RefCell::new(streams.error),
+            descriptors: streams.descriptors,
             terminals: streams.terminals,
         }
     }
@@ -113,6 +131,21 @@ impl<'a> Context<'a> {
     /// Which of the standard streams are terminals.
     pub const fn terminals(&self) -> Terminals {
         self.terminals
+    }
+
+    /// Where an attached container's input comes from.
+    pub fn input_descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptors.as_ref().map_or(rustix::stdio::stdin(), |given| given.input.as_fd())
+    }
+
+    /// Where an attached container's output goes.
+    pub fn output_descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptors.as_ref().map_or(rustix::stdio::stdout(), |given| given.output.as_fd())
+    }
+
+    /// Where an attached container's standard error goes.
+    pub fn error_descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptors.as_ref().map_or(rustix::stdio::stderr(), |given| given.error.as_fd())
     }
 
     /// Prints `text` as it is.

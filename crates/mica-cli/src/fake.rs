@@ -1,9 +1,10 @@
 //! An engine for tests that does nothing but remember what it was asked.
 
 use crate::config::Environment;
-use crate::context::{Streams, Terminals};
+use crate::context::{Descriptors, Streams, Terminals};
 use crate::dispatch::{self, Surroundings};
-use mica_api::engine::{ProgressListener, Sink, unsupported};
+use crate::testing::Prepared;
+use mica_api::engine::{ProgressListener, Sink};
 use mica_api::stream::AttachStream;
 use mica_api::types::container::{
     ArchivePut, AttachStreams, CommitRequest, ContainerInspect, ContainerSummary, CreateRequest,
@@ -19,17 +20,21 @@ use mica_api::types::image::{
 };
 use mica_api::types::system::{DiskUsage, Info, Version};
 use mica_api::{Engine, Error, Result};
-use mica_model::Filters;
 use mica_model::frame::{FrameHeader, FrameKind};
+use mica_model::{ErrorKind, Filters};
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
 /// Answers prepared by a test, and the requests that came.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FakeEngine {
-    seen: Arc<Mutex<Vec<String>>>,
+    /// Requests in order.
+    pub(crate) seen: Arc<Mutex<Vec<String>>>,
+    /// Answers to requests about images and the system.
+    pub(crate) prepared: Prepared,
     /// Requests to create, whole.
     pub(crate) created: Arc<Mutex<Vec<CreateRequest>>>,
     /// Requests to exec, whole.
@@ -81,12 +86,17 @@ pub(crate) fn run(arguments: &str, engine: &FakeEngine) -> Ran {
     run_in(&arguments, &[], engine)
 }
 
-/// Runs `mica` with `arguments` and an environment.
+/// Runs `mica` with `arguments` and an environment; its input is empty.
 pub(crate) fn run_in(arguments: &[&str], environment: &[(&str, &str)], engine: &FakeEngine) -> Ran {
-    let (output, error) = (Captured::default(), Captured::default());
+    let [input, output, error] = [(); 3].map(|()| tempfile::tempfile().unwrap());
     let streams = Streams {
-        output: Box::new(output.clone()),
-        error: Box::new(error.clone()),
+        output: Box::new(output.try_clone().unwrap()),
+        error: Box::new(error.try_clone().unwrap()),
+        descriptors: Some(Descriptors {
+            input: input.into(),
+            output: output.try_clone().unwrap().into(),
+            error: error.try_clone().unwrap().into(),
+        }),
         terminals: Terminals::default(),
     };
     let environment: Environment = environment.iter().copied().collect();
@@ -94,28 +104,14 @@ pub(crate) fn run_in(arguments: &[&str], environment: &[(&str, &str)], engine: &
     let open = |_: &crate::EngineOptions| -> Result<Box<dyn Engine>> { Ok(Box::new(engine.clone())) };
     let code = dispatch::run(argv, Surroundings { environment, streams }, &open);
     let requests = std::mem::take(&mut *engine.seen.lock().unwrap());
-    Ran { code, output: output.text(), error: error.text(), requests }
+    Ran { code, output: text_of(output), error: text_of(error), requests }
 }
 
-/// A writer whose bytes can be looked at afterwards.
-#[derive(Debug, Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Captured {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+fn text_of(mut file: File) -> String {
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The id of every container made here.
@@ -318,65 +314,89 @@ impl Engine for FakeEngine {
         Ok(ExecStarted { id: id(), stream })
     }
 
-    fn image_list(&self, _: &ImageListOptions) -> Result<Vec<ImageSummary>> {
-        Err(unsupported("image_list"))
+    fn image_list(&self, options: &ImageListOptions) -> Result<Vec<ImageSummary>> {
+        self.prepared.answer("image_list", &[options])
     }
 
     fn image_inspect(&self, reference: &str) -> Result<ImageInspect> {
         self.note(format!("inspect image {reference}"));
-        Err(Error::not_found(format!("No such image: {reference}")))
+        self.prepared
+            .answer("image_inspect", &[&reference])
+            .map_err(|error| if error.kind == ErrorKind::Internal { absent(reference) } else { error })
     }
 
-    fn image_history(&self, _: &str) -> Result<Vec<HistoryEntry>> {
-        Err(unsupported("image_history"))
+    fn image_history(&self, reference: &str) -> Result<Vec<HistoryEntry>> {
+        self.prepared.answer("image_history", &[&reference])
     }
 
-    fn image_tag(&self, _: &str, _: &str) -> Result<()> {
-        Err(unsupported("image_tag"))
+    fn image_tag(&self, source: &str, target: &str) -> Result<()> {
+        self.prepared.done("image_tag", &[&source, &target])
     }
 
-    fn image_remove(&self, _: &str, _: ImageRemoveOptions) -> Result<Vec<ImageDelete>> {
-        Err(unsupported("image_remove"))
+    fn image_remove(&self, reference: &str, options: ImageRemoveOptions) -> Result<Vec<ImageDelete>> {
+        self.prepared.answer("image_remove", &[&reference, &options])
     }
 
-    fn image_save(&self, _: &[String], _: &str, _: &mut dyn Write) -> Result<()> {
-        Err(unsupported("image_save"))
+    fn image_save(&self, references: &[String], platform: &str, out: &mut dyn Write) -> Result<()> {
+        self.prepared.write("image_save", &[&references, &platform], out)
     }
 
-    fn image_load(&self, _: ArchiveSource, _: &str, _: ProgressListener<'_>) -> Result<Vec<LoadedImage>> {
-        Err(unsupported("image_load"))
+    fn image_load(
+        &self,
+        source: ArchiveSource,
+        platform: &str,
+        _: ProgressListener<'_>,
+    ) -> Result<Vec<LoadedImage>> {
+        // The number of a descriptor differs from run to run.
+        let source = match source {
+            ArchiveSource::Path(path) => path.display().to_string(),
+            ArchiveSource::Stream(_) => "stream".to_owned(),
+        };
+        self.prepared.answer("image_load", &[&source, &platform])
     }
 
-    fn image_import(&self, _: ImportRequest) -> Result<String> {
-        Err(unsupported("image_import"))
+    fn image_import(&self, request: ImportRequest) -> Result<String> {
+        let ImportRequest { reference, message, changes, platform, .. } = request;
+        self.prepared.answer("image_import", &[&reference, &message, &changes, &platform])
     }
 
-    fn image_pull(&self, reference: &str, _: &str, _: ProgressListener<'_>) -> Result<String> {
+    fn image_pull(&self, reference: &str, platform: &str, _: ProgressListener<'_>) -> Result<String> {
         self.note(format!("pull {reference}"));
-        Err(Error::not_found(format!("{reference} is not embedded, and registries are not supported yet")))
+        self.prepared.answer("image_pull", &[&reference, &platform]).map_err(|error| {
+            if error.kind == ErrorKind::Internal {
+                return Error::not_found(format!(
+                    "{reference} is not embedded, and registries are not supported yet"
+                ));
+            }
+            error
+        })
     }
 
-    fn image_prune(&self, _: &Filters) -> Result<(Vec<ImageDelete>, u64)> {
-        Err(unsupported("image_prune"))
+    fn image_prune(&self, filters: &Filters) -> Result<(Vec<ImageDelete>, u64)> {
+        self.prepared.answer("image_prune", &[filters])
     }
 
-    fn image_tree(&self, _: Option<&str>) -> Result<Vec<ImageTree>> {
-        Err(unsupported("image_tree"))
+    fn image_tree(&self, reference: Option<&str>) -> Result<Vec<ImageTree>> {
+        self.prepared.answer("image_tree", &[&reference])
     }
 
-    fn events(&self, _: &EventsOptions, _: Sink<'_, Event>) -> Result<()> {
-        Err(unsupported("events"))
+    fn events(&self, options: &EventsOptions, sink: Sink<'_, Event>) -> Result<()> {
+        self.prepared.follow("events", &[options], sink)
     }
 
     fn info(&self) -> Result<Info> {
-        Err(unsupported("info"))
+        self.prepared.answer("info", &[])
     }
 
     fn version(&self) -> Result<Version> {
-        Err(unsupported("version"))
+        self.prepared.answer("version", &[])
     }
 
     fn disk_usage(&self) -> Result<DiskUsage> {
-        Err(unsupported("disk_usage"))
+        self.prepared.answer("disk_usage", &[])
     }
+}
+
+fn absent(reference: &str) -> Error {
+    Error::not_found(format!("No such image: {reference}"))
 }

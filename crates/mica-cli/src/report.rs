@@ -4,6 +4,7 @@
 //! know what the user can do.
 
 use crate::config::ConfigError;
+use crate::terminal::{AttachError, DetachKeysError};
 use mica_api::Error as EngineError;
 use mica_model::ErrorKind;
 use std::fmt::Write as _;
@@ -26,6 +27,9 @@ const CANNOT_EXECUTE: u8 = 126;
 
 /// Exit code of a program that does not exist.
 const COMMAND_NOT_FOUND: u8 = 127;
+
+/// Exit code of a program that SIGPIPE ended.
+const OUTPUT_CLOSED: u8 = 141;
 
 /// Why a command ended early.
 #[derive(Debug, thiserror::Error)]
@@ -98,11 +102,14 @@ pub enum Failure {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A terminal that cannot be used.
-    #[error("the terminal cannot be used: {}", plain(source))]
-    Terminal {
+    /// Detach keys that name no keys.
+    #[error(transparent)]
+    DetachKeys(#[from] DetachKeysError),
+    /// The connection with an attached container.
+    #[error("{source}: {}", attach_reason(source))]
+    Attach {
         /// Why.
-        source: io::Error,
+        source: AttachError,
     },
     /// Whoever read our output has gone; nothing is said about that.
     #[error("the output was closed")]
@@ -141,6 +148,7 @@ impl Failure {
         match self {
             Self::Launch { source } => launch_code(source.kind),
             Self::Flag { .. } | Self::RefusedLaunch { .. } => ENGINE_FAILURE,
+            Self::OutputClosed => OUTPUT_CLOSED,
             Self::Planned { code, .. } | Self::Reported { code } => *code,
             Self::Engine { source } => match source.kind {
                 ErrorKind::CannotExecute | ErrorKind::CommandNotFound => launch_code(source.kind),
@@ -165,6 +173,16 @@ impl Failure {
     }
 }
 
+impl From<AttachError> for Failure {
+    fn from(source: AttachError) -> Self {
+        if source.is_closed_output() { Self::OutputClosed } else { Self::Attach { source } }
+    }
+}
+
+fn attach_reason(error: &AttachError) -> String {
+    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+}
+
 /// What surrounds an error: which command it happened in.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
@@ -186,7 +204,7 @@ pub fn words(failure: &Failure, place: Place<'_>) -> String {
         Failure::Flag { message } => format!("{message}\n{hint}\n{usage}{help}"),
         Failure::Arguments { message } => format!("{program}: '{command}' {message}\n{hint}\n{usage}{help}"),
         Failure::UnknownCommand { .. } => format!("{program}: {failure}\n{hint}{help}"),
-        Failure::RefusedLaunch { .. } | Failure::Launch { .. } | Failure::File { .. } => {
+        Failure::RefusedLaunch { .. } | Failure::Launch { .. } => {
             format!("{program}: {failure}\n{hint}{help}")
         }
         Failure::Engine { source } => format!("{}\n{hint}", engine_words(source)),

@@ -1,9 +1,11 @@
 //! Commands about containers, one file each.
 
+pub mod attach;
 pub mod commit;
 pub mod create;
 pub mod definition;
 pub mod diff;
+pub mod exec;
 pub mod export;
 pub mod kill;
 pub mod logs;
@@ -13,6 +15,9 @@ pub mod prune;
 pub mod rename;
 pub mod restart;
 pub mod rm;
+pub mod run;
+pub mod session;
+pub mod start;
 pub mod stop;
 pub mod top;
 pub mod unpause;
@@ -27,9 +32,11 @@ use mica_model::ErrorKind;
 
 /// All of them.
 pub const COMMANDS: &[Command] = &[
+    attach::COMMAND,
     commit::COMMAND,
     create::COMMAND,
     diff::COMMAND,
+    exec::COMMAND,
     export::COMMAND,
     kill::COMMAND,
     logs::COMMAND,
@@ -39,6 +46,8 @@ pub const COMMANDS: &[Command] = &[
     rename::COMMAND,
     restart::COMMAND,
     rm::COMMAND,
+    run::COMMAND,
+    start::COMMAND,
     stop::COMMAND,
     top::COMMAND,
     unpause::COMMAND,
@@ -69,3 +78,6 @@ pub(crate) fn each(
     }
     gathered.finish(context)
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,10 +36,12 @@ pub fn with_image<T>(
     }
 }
 
-/// An engine that cannot even be opened is also a failure on the way to a program.
+/// An engine that cannot even be opened, or a file of variables that cannot be read, is also a
+/// failure on the way to a program.
 pub fn into_launch(failure: Failure) -> Failure {
     match failure {
         Failure::Engine { source } => Failure::Launch { source },
+        Failure::File { .. } => Failure::RefusedLaunch { message: failure.to_string() },
         other => other,
     }
 }

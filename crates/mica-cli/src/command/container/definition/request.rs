@@ -1,6 +1,7 @@
 //! From the flags of `run` and `create` to the engine's request.
 
 use crate::args::Matches;
+use crate::command::container::definition::making::into_launch;
 use crate::command::container::definition::{resources, variables};
 use crate::context::Context;
 use crate::report::Failure;
@@ -40,7 +41,7 @@ impl Definition {
         let request = CreateRequest {
             name: matches.text_or_empty("name"),
             platform: matches.text("platform").unwrap_or_else(|| context.config.platform()),
-            config: config(matches, context)?,
+            config: config(matches, context).map_err(into_launch)?,
             host_config: host_config(matches)?,
         };
         Ok(Self {
