@@ -17,6 +17,8 @@ mod help;
 pub mod output;
 pub mod report;
 pub mod terminal;
+#[cfg(test)]
+mod testing;
 
 pub use config::EngineOptions;
 pub use context::OpenEngine;

@@ -61,3 +61,6 @@ pub(crate) fn ellipsis(text: &str, columns: usize) -> String {
 pub(crate) fn size(bytes: u64) -> String {
     human_size_short(bytes as f64)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,11 @@
 pub mod completion;
 pub mod definition;
 pub mod man;
+pub mod prune;
 pub mod version;
 
 use crate::command::Command;
 
 /// All of them.
 pub const COMMANDS: &[Command] =
-    &[completion::COMMAND, definition::COMMAND, man::COMMAND, version::COMMAND];
+    &[completion::COMMAND, definition::COMMAND, man::COMMAND, prune::COMMAND, version::COMMAND];

@@ -1,0 +1,138 @@
+//! What is asked of the engine for each command line about images, and what is shown.
+
+use crate::fake::FakeEngine;
+use crate::testing::{outcome as ran, run};
+use mica_api::Error;
+use mica_api::types::image::{ImageDelete, LoadedImage};
+
+#[test]
+fn tag_names_both() {
+    let engine = FakeEngine::default();
+    assert_eq!(run(&engine, &["tag", "a:1", "b:2"]), ran(0, "", ""));
+    assert_eq!(engine.calls(), ["image_tag \"a:1\" \"b:2\""]);
+    let refused = run(&engine, &["image", "tag", "a"]);
+    assert_eq!(refused.0, 1);
+    assert!(refused.2.starts_with("mica: 'mica image tag' requires 2 arguments\n"), "{}", refused.2);
+}
+
+#[test]
+fn rm_goes_on_after_an_error() {
+    let deleted = vec![ImageDelete::Untagged("b:1".to_owned()), ImageDelete::Deleted("sha256:0".to_owned())];
+    let engine = FakeEngine::default()
+        .will::<Vec<ImageDelete>>("image_remove", Err(Error::not_found("No such image: a:latest")))
+        .will("image_remove", Ok(deleted));
+    assert_eq!(
+        run(&engine, &["rmi", "--no-prune", "a", "b:1"]),
+        ran(1, "Untagged: b:1\nDeleted: sha256:0\n", "Error: No such image: a:latest\n")
+    );
+    assert_eq!(
+        engine.calls(),
+        [
+            "image_remove \"a\" ImageRemoveOptions { force: false, no_prune: true }",
+            "image_remove \"b:1\" ImageRemoveOptions { force: false, no_prune: true }"
+        ]
+    );
+}
+
+#[test]
+fn a_forced_rm_forgives_only_what_is_not_there() {
+    let absent = || Err::<Vec<ImageDelete>, _>(Error::not_found("No such image: a:latest"));
+    let engine = FakeEngine::default().will("image_remove", absent());
+    assert_eq!(run(&engine, &["rmi", "-f", "a"]).0, 0);
+    let engine = FakeEngine::default()
+        .will("image_remove", absent())
+        .will::<Vec<ImageDelete>>("image_remove", Err(Error::conflict("in use")));
+    assert_eq!(run(&engine, &["rmi", "-f", "a", "b"]).0, 1);
+}
+
+#[test]
+fn save_streams_to_standard_output() {
+    let engine = FakeEngine::default().will("image_save", Ok(b"archive".to_vec()));
+    assert_eq!(run(&engine, &["save", "--platform", "linux/arm64", "a", "b"]), ran(0, "archive", ""));
+    assert_eq!(engine.calls(), ["image_save [\"a\", \"b\"] \"linux/arm64\""]);
+}
+
+#[test]
+fn save_looks_at_its_file_before_the_engine_works() {
+    let engine = FakeEngine::default();
+    let refused = run(&engine, &["save", "-o", "/does-not-exist/x", "a"]);
+    assert_eq!(
+        refused,
+        ran(
+            1,
+            "",
+            "failed to save image: invalid output path: stat /does-not-exist: no such file or directory\n"
+        )
+    );
+    assert!(engine.calls().is_empty());
+}
+
+#[test]
+fn load_tells_names_or_ids() {
+    let image = |names: &[&str]| LoadedImage {
+        id: "sha256:0".to_owned(),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    let engine = FakeEngine::default().will("image_load", Ok(vec![image(&["a:1", "a:2"]), image(&[])]));
+    assert_eq!(
+        run(&engine, &["load", "-q", "-i", "/"]),
+        ran(0, "Loaded image: a:1\nLoaded image: a:2\nLoaded image ID: sha256:0\n", "")
+    );
+    assert_eq!(engine.calls(), ["image_load \"/\" \"\""]);
+    let missing = run(&FakeEngine::default(), &["load", "-i", "/does-not-exist"]);
+    assert!(missing.2.starts_with("open /does-not-exist: no such file or directory\n"), "{}", missing.2);
+}
+
+#[test]
+fn import_passes_changes_on() {
+    let engine = FakeEngine::default().will("image_import", Ok("sha256:0".to_owned()));
+    let done =
+        run(&engine, &["import", "-c", "CMD [\"sh\"]", "--change=USER 1", "-m", "why", "/dev/null", "a:1"]);
+    assert_eq!(done, ran(0, "sha256:0\n", ""));
+    assert_eq!(engine.calls(), [r#"image_import "a:1" "why" ["CMD [\"sh\"]", "USER 1"] """#]);
+    assert_eq!(run(&FakeEngine::default(), &["import", "https://example.com/a.tar"]).0, 1);
+}
+
+#[test]
+fn prune_tells_what_went() {
+    let pruned = (
+        vec![ImageDelete::Untagged("a:1".to_owned()), ImageDelete::Deleted("sha256:0".to_owned())],
+        1_500_u64,
+    );
+    let engine = FakeEngine::default().will("image_prune", Ok(pruned));
+    assert_eq!(
+        run(&engine, &["image", "prune", "-af", "--filter", "until=1h"]),
+        ran(0, "Deleted Images:\nuntagged: a:1\ndeleted: sha256:0\n\nTotal reclaimed space: 1.5kB\n", "")
+    );
+    assert_eq!(
+        engine.calls(),
+        [r#"image_prune Filters { values: {"dangling": {"false"}, "until": {"1h"}} }"#]
+    );
+    let refused = run(&FakeEngine::default(), &["image", "prune", "--filter", "x"]);
+    assert_eq!(refused.0, 125);
+    assert!(
+        refused.2.starts_with(
+            "invalid argument \"x\" for \"--filter\" flag: bad format of filter (expected name=value)\n"
+        ),
+        "{}",
+        refused.2
+    );
+}
+
+#[test]
+fn pull_says_whether_anything_changed() {
+    let engine = FakeEngine::default().will("image_pull", Ok("sha256:0".to_owned()));
+    assert_eq!(
+        run(&engine, &["pull", "hello"]),
+        ran(
+            0,
+            "Using default tag: latest\nStatus: Downloaded newer image for hello:latest\nhello:latest\n",
+            ""
+        )
+    );
+    let engine = FakeEngine::default().will("image_pull", Ok("sha256:0".to_owned()));
+    assert_eq!(run(&engine, &["pull", "-q", "hello:1"]), ran(0, "hello:1\n", ""));
+    let planned = run(&FakeEngine::default(), &["pull", "-a", "hello"]);
+    assert_eq!(planned.0, 125);
+    assert!(planned.2.starts_with("--all-tags is not supported yet by mica"), "{}", planned.2);
+}
