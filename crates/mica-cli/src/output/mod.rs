@@ -1,6 +1,7 @@
 //! What people see: the printer, tables, templates, words for sizes and times, progress.
 
 pub mod table;
+pub mod template;
 pub mod time;
 pub mod ui;
 pub mod units;

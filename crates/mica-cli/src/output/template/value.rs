@@ -1,0 +1,142 @@
+//! The values that a template handles: JSON, borrowed where possible, and objects with methods.
+
+use serde_json::Value as Json;
+use std::borrow::Cow;
+use std::fmt;
+use std::rc::Rc;
+
+/// Something whose fields are computed when they are asked for, such as a row of a listing.
+pub trait Object {
+    /// What docker calls its type in messages: `*formatter.ContainerContext`.
+    fn type_name(&self) -> &str;
+
+    /// The value of a field; nothing if there is no such field.
+    fn field(&self, name: &str) -> Option<Json>;
+
+    /// The value of a method with one argument, such as `{{.Label "name"}}`.
+    fn method(&self, _name: &str, _argument: &str) -> Option<Json> {
+        None
+    }
+
+    /// All the fields, in the order of `{{json .}}`.
+    fn all(&self) -> Json;
+}
+
+/// A value.
+#[derive(Clone)]
+pub enum Value<'a> {
+    /// A key that a map does not have: `<no value>`.
+    Missing,
+    /// Data that the caller owns. `free` marks maps whose keys people choose, such as labels.
+    Data {
+        /// The data.
+        json: &'a Json,
+        /// Whether missing keys are no mistake.
+        free: bool,
+    },
+    /// Data that a function made.
+    Made(Rc<Json>),
+    /// Something with methods.
+    Object(&'a dyn Object),
+}
+
+/// Fields that are maps with keys of people's choice.
+const FREE: &[&str] = &[
+    "Labels",
+    "Networks",
+    "Ports",
+    "Options",
+    "Volumes",
+    "ExposedPorts",
+    "Sysctls",
+    "Annotations",
+    "Tmpfs",
+    "Config",
+    "DriverOpts",
+    "PortBindings",
+    "Data",
+    "Opts",
+    "Containers",
+    "StorageOpt",
+    "Attributes",
+    "Metadata",
+];
+
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => formatter.write_str("Missing"),
+            Self::Object(object) => formatter.write_str(object.type_name()),
+            _ => self.json().fmt(formatter),
+        }
+    }
+}
+
+impl<'a> From<Json> for Value<'a> {
+    fn from(json: Json) -> Self {
+        Self::Made(Rc::new(json))
+    }
+}
+
+impl<'a> Value<'a> {
+    /// A borrowed document.
+    pub const fn data(json: &'a Json) -> Self {
+        Self::Data { json, free: false }
+    }
+
+    /// The value as JSON; what is missing is null.
+    pub fn json(&self) -> Cow<'_, Json> {
+        match self {
+            Self::Missing => Cow::Owned(Json::Null),
+            Self::Data { json, .. } => Cow::Borrowed(json),
+            Self::Made(json) => Cow::Borrowed(json),
+            Self::Object(object) => Cow::Owned(object.all()),
+        }
+    }
+
+    /// Whether `if` takes it for true: not null, false, zero or empty.
+    pub fn is_true(&self) -> bool {
+        match &*self.json() {
+            Json::Null => false,
+            Json::Bool(value) => *value,
+            Json::Number(number) => number.as_f64() != Some(0.0),
+            Json::String(text) => !text.is_empty(),
+            Json::Array(items) => !items.is_empty(),
+            Json::Object(map) => !map.is_empty(),
+        }
+    }
+
+    /// The name of its type in messages.
+    pub fn type_name(&self) -> String {
+        match self {
+            Self::Object(object) => object.type_name().to_owned(),
+            _ => type_name(&self.json()).to_owned(),
+        }
+    }
+
+    /// A part of it, borrowed from where the whole is borrowed from.
+    pub(super) fn child(&self, pick: impl Fn(&Json) -> Option<&Json>, name: &str) -> Option<Self> {
+        match self {
+            Self::Data { json, .. } => pick(json).map(|json| Self::Data { json, free: FREE.contains(&name) }),
+            _ => pick(&self.json()).map(|json| json.clone().into()),
+        }
+    }
+
+    /// Whether missing keys are no mistake here.
+    pub(super) const fn is_free(&self) -> bool {
+        matches!(self, Self::Data { free: true, .. } | Self::Made(_))
+    }
+}
+
+/// Go's name for the type of decoded JSON.
+pub(super) fn type_name(json: &Json) -> &'static str {
+    match json {
+        Json::Null => "<nil>",
+        Json::Bool(_) => "bool",
+        Json::Number(number) if number.is_f64() => "float64",
+        Json::Number(_) => "int",
+        Json::String(_) => "string",
+        Json::Array(_) => "[]interface {}",
+        Json::Object(_) => "map[string]interface {}",
+    }
+}
