@@ -1,5 +1,6 @@
 //! Everything that is read from the environment and from `config.json`; the only place that looks at either.
 
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -179,6 +180,17 @@ impl Config {
         let locale =
             ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| self.environment.nonempty(name));
         !matches!(locale, Some("C" | "POSIX"))
+    }
+
+    /// The zone in which dates are shown: `TZ`, or that of the machine.
+    pub fn zone(&self) -> TimeZone {
+        match self.environment.nonempty("TZ") {
+            Some(name) => {
+                let name = name.trim_start_matches(':');
+                TimeZone::get(name).or_else(|_| TimeZone::posix(name)).unwrap_or(TimeZone::UTC)
+            }
+            None => TimeZone::system(),
+        }
     }
 
     /// Whether the engine asked for is the one in this process.

@@ -10,6 +10,7 @@ pub mod config;
 mod confirmation;
 pub mod context;
 pub mod dispatch;
+mod document;
 #[cfg(test)]
 mod fake;
 mod file_output;

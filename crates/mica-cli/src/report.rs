@@ -4,6 +4,7 @@
 //! know what the user can do.
 
 use crate::config::ConfigError;
+use crate::output::template::TemplateError;
 use crate::terminal::{AttachError, DetachKeysError};
 use mica_api::Error as EngineError;
 use mica_model::ErrorKind;
@@ -18,6 +19,9 @@ pub const SUCCESS: u8 = 0;
 
 /// Exit code of an ordinary failure.
 pub const FAILURE: u8 = 1;
+
+/// Exit code of a template for a document that cannot be understood.
+pub const TEMPLATE_FAILURE: u8 = 64;
 
 /// Exit code where mica itself, not the program in the container, failed.
 pub const ENGINE_FAILURE: u8 = 125;
@@ -111,6 +115,14 @@ pub enum Failure {
         /// Why.
         source: AttachError,
     },
+    /// A template that cannot be understood, or does not fit what it is to show.
+    #[error("{source}")]
+    Template {
+        /// Why.
+        source: TemplateError,
+        /// The exit code: docker has 64 for templates of documents, 1 for those of listings.
+        code: u8,
+    },
     /// Whoever read our output has gone; nothing is said about that.
     #[error("the output was closed")]
     OutputClosed,
@@ -149,7 +161,7 @@ impl Failure {
             Self::Launch { source } => launch_code(source.kind),
             Self::Flag { .. } | Self::RefusedLaunch { .. } => ENGINE_FAILURE,
             Self::OutputClosed => OUTPUT_CLOSED,
-            Self::Planned { code, .. } | Self::Reported { code } => *code,
+            Self::Planned { code, .. } | Self::Reported { code } | Self::Template { code, .. } => *code,
             Self::Engine { source } => match source.kind {
                 ErrorKind::CannotExecute | ErrorKind::CommandNotFound => launch_code(source.kind),
                 _ => FAILURE,

@@ -1,6 +1,7 @@
 //! Commands about images, one file each.
 
 pub mod import;
+pub mod inspect;
 pub mod load;
 pub mod prune;
 pub mod pull;
@@ -19,6 +20,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// All of them.
 pub const COMMANDS: &[Command] = &[
     import::COMMAND,
+    inspect::COMMAND,
     load::COMMAND,
     prune::COMMAND,
     pull::COMMAND,

@@ -2,6 +2,9 @@
 
 pub mod completion;
 pub mod definition;
+pub mod events;
+pub mod info;
+pub mod inspect;
 pub mod man;
 pub mod prune;
 pub mod version;
@@ -9,5 +12,13 @@ pub mod version;
 use crate::command::Command;
 
 /// All of them.
-pub const COMMANDS: &[Command] =
-    &[completion::COMMAND, definition::COMMAND, man::COMMAND, prune::COMMAND, version::COMMAND];
+pub const COMMANDS: &[Command] = &[
+    completion::COMMAND,
+    definition::COMMAND,
+    events::COMMAND,
+    info::COMMAND,
+    inspect::COMMAND,
+    man::COMMAND,
+    prune::COMMAND,
+    version::COMMAND,
+];

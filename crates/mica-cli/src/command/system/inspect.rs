@@ -1,0 +1,128 @@
+//! `inspect`: everything about containers and images, as JSON or through a template.
+
+use crate::args::{Matches, format_of_document, switch, text};
+use crate::command::{Command, Operands, Visibility};
+use crate::context::Context;
+use crate::document::{inspect_all, to_value};
+use crate::report::{Failure, Outcome};
+use mica_api::{Engine, Error};
+use mica_model::ErrorKind;
+use serde_json::Value;
+
+/// The entry of the table.
+pub const COMMAND: Command = Command {
+    paths: &["inspect"],
+    summary: "Return low-level information on containers and images",
+    operands: Operands::at_least(1, &["NAME|ID [NAME|ID...]"]),
+    flags: || {
+        vec![
+            format_of_document(),
+            switch("size", "Display total file sizes if the type is container").short('s'),
+            text("type", "string", "Only inspect objects of the given type"),
+        ]
+    },
+    planned: &[],
+    execute,
+    examples: &[
+        ("Everything about a container", "inspect web"),
+        (
+            "Where an image's layers lie on this host",
+            "inspect --type image -f '{{json .LayerPaths}}' busybox",
+        ),
+    ],
+    visibility: Visibility::Plain,
+};
+
+/// Of what kind the named objects may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Any,
+    Container,
+    Image,
+}
+
+struct InspectArgs {
+    references: Vec<String>,
+    format: String,
+    is_sized: bool,
+    kind: Kind,
+}
+
+impl InspectArgs {
+    fn new(matches: &Matches) -> Result<Self, Failure> {
+        Ok(Self {
+            references: matches.operands(),
+            format: matches.text_or_empty("format"),
+            is_sized: matches.on("size"),
+            kind: kind(&matches.text_or_empty("type"))?,
+        })
+    }
+}
+
+fn kind(name: &str) -> Result<Kind, Failure> {
+    let awaits = match name {
+        "" => return Ok(Kind::Any),
+        "container" => return Ok(Kind::Container),
+        "image" => return Ok(Kind::Image),
+        "network" => "networks",
+        "volume" => "isolation, limits, volumes and health",
+        _ => {
+            return Err(Failure::refused(format!(
+                "unknown type: {name:?}: must be one of \"container\", \"image\", \"network\", \"volume\""
+            )));
+        }
+    };
+    Err(Failure::Planned { what: format!("--type {name}"), awaits, code: 1 })
+}
+
+fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
+    let args = InspectArgs::new(matches)?;
+    let engine = context.engine()?;
+    if args.is_sized && args.kind == Kind::Image {
+        context.say_error("WARNING: --size ignored for image\n");
+    }
+    inspect_all(&args.references, &args.format, context, |reference| match args.kind {
+        Kind::Container => container(engine, reference, args.is_sized),
+        Kind::Image => image(engine, reference),
+        Kind::Any => any(engine, reference, args.is_sized),
+    })
+}
+
+fn container(engine: &dyn Engine, reference: &str, is_sized: bool) -> Result<Value, Error> {
+    to_value(&engine.container_inspect(reference, is_sized)?)
+}
+
+fn image(engine: &dyn Engine, reference: &str) -> Result<Value, Error> {
+    to_value(&engine.image_inspect(reference)?)
+}
+
+/// Containers come first, as a name may stand for both.
+fn any(engine: &dyn Engine, reference: &str, is_sized: bool) -> Result<Value, Error> {
+    let is_absent = |answer: &Result<Value, Error>| {
+        // A reference of an image, such as `a/b:c`, is no name that a container could have.
+        answer
+            .as_ref()
+            .is_err_and(|error| matches!(error.kind, ErrorKind::NotFound | ErrorKind::InvalidArgument))
+    };
+    let found = container(engine, reference, is_sized);
+    if !is_absent(&found) {
+        return found;
+    }
+    let found = image(engine, reference);
+    if is_absent(&found) {
+        return Err(Error::not_found(format!("No such object: {reference}")));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_those_that_exist() {
+        assert_eq!(kind("image").unwrap(), Kind::Image);
+        assert!(matches!(kind("volume"), Err(Failure::Planned { .. })));
+        assert!(matches!(kind("tree"), Err(Failure::Refused { .. })));
+    }
+}
