@@ -1,0 +1,70 @@
+# The smoke set on cgroup v2: each check prints `PASS name` or `FAIL name: why`.
+
+# check NAME EXPECTED COMMAND...: what the command prints, and its exit code when that is not 0, must be as expected.
+check() {
+    name=$1
+    expected=$2
+    shift 2
+    got=$("$@" 2>/tmp/stderr)
+    code=$?
+    if [ $code != 0 ]; then got="$got [$code]"; fi
+    if [ "$got" = "$expected" ]; then
+        echo "PASS $name"
+    else
+        echo "FAIL $name: expected '$expected', got '$got'; $(tail -c 300 /tmp/stderr | tr '\n' ' ')"
+    fi
+}
+
+# within SECONDS COMMAND...: whether the command succeeds within the time.
+within() {
+    left=$(($1 * 10))
+    shift
+    while ! "$@" >/dev/null 2>&1; do
+        left=$((left - 1))
+        if [ $left -le 0 ]; then return 1; fi
+        usleep 100000
+    done
+}
+
+state() { mica inspect --format "{{.State.Status}} {{.State.ExitCode}}" "$1"; }
+uses_memory() { mica stats --no-stream --format "{{.MemUsage}}" "$1" | grep -Eq "^[0-9.]*[1-9][0-9.]*[kKMG]i?B / "; }
+willing='trap "exit 0" TERM; sleep 1000 & wait'
+
+check load "Loaded image: busybox:latest" mica load -q -i /fixtures/busybox.tar
+check run_true "" mica run --rm busybox true
+check run_code " [42]" mica run --rm busybox sh -c "exit 42"
+check run_not_found " [127]" mica run --rm busybox no-such-program
+check run_output "hello" mica run --rm busybox echo hello
+check memory_limit 67108864 mica run --rm --memory 64m busybox cat /sys/fs/cgroup/memory.max
+check pids_limit 20 mica run --rm --pids-limit 20 busybox cat /sys/fs/cgroup/pids.max
+check cpu_limit "50000 100000" mica run --rm --cpus 0.5 busybox cat /sys/fs/cgroup/cpu.max
+check own_cgroup "0::/" mica run --rm busybox cat /proc/self/cgroup
+check out_of_memory " [137]" mica run --name greedy --memory 16m busybox tail /dev/zero
+check out_of_memory_told true mica inspect --format "{{.State.OOMKilled}}" greedy
+check hello_runs "" sh -c 'mica run --rm hello | grep -qi pid'
+
+mica run -d --name steady busybox sh -c "echo begun; $willing" >/dev/null
+check logs begun sh -c "mica logs steady"
+check exec inside mica exec steady echo inside
+check exec_code " [7]" mica exec steady sh -c "exit 7"
+check exec_in_same_cgroup "0::/" mica exec steady cat /proc/self/cgroup
+check stats "" uses_memory steady
+check pause steady mica pause steady
+check paused "paused 0" state steady
+check frozen 1 sh -c 'cat /sys/fs/cgroup/mica/*/cgroup.freeze'
+check unpause steady mica unpause steady
+check unpaused "running 0" state steady
+check update steady mica update --memory 128m --memory-swap 128m steady
+check updated 134217728 mica exec steady cat /sys/fs/cgroup/memory.max
+check stop steady mica stop steady
+check stopped "exited 0" state steady
+
+mica run -d --name victim busybox sleep 1000 >/dev/null
+check kill victim mica kill victim
+check killed "" within 10 sh -c '[ "$(mica inspect --format "{{.State.ExitCode}}" victim)" = 137 ]'
+mica run -d --name forced busybox sleep 1000 >/dev/null
+check rm_forced forced mica rm -f forced
+check rm "$(printf "greedy\nsteady\nvictim")" mica rm greedy steady victim
+check none_listed "" mica ps -aq
+check no_cgroup_left "" within 5 sh -c '[ "$(find /sys/fs/cgroup/mica -mindepth 1 -type d 2>/dev/null | wc -l)" = 0 ]'
+check no_mount_left 0 sh -c 'grep -c overlay /proc/self/mountinfo || true'
