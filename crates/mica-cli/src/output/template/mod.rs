@@ -123,6 +123,14 @@ impl Template {
         evaluate::Evaluator::new(self, mode, root).run(root)
     }
 
+    /// Executes the template with a document of `inspect`, whose missing fields are mistakes.
+    ///
+    /// # Errors
+    /// [`TemplateError::Execute`].
+    pub fn render(&self, document: &serde_json::Value) -> Result<String, TemplateError> {
+        self.execute(&Value::data(document), Mode::Data(Missing::Error))
+    }
+
     fn cite(&self, place: Place) -> &str {
         self.source.get(place.start..place.end).unwrap_or_default()
     }
