@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod commit;
+pub mod cp;
 pub mod create;
 pub mod definition;
 pub mod diff;
@@ -34,6 +35,7 @@ use mica_model::ErrorKind;
 pub const COMMANDS: &[Command] = &[
     attach::COMMAND,
     commit::COMMAND,
+    cp::COMMAND,
     create::COMMAND,
     diff::COMMAND,
     exec::COMMAND,
