@@ -1,71 +1,162 @@
 //! Acting on a running container from outside: signals, freezing, resizing, attaching.
 
-use crate::{Hello, NamespaceKind, Resources, RuntimeError, TerminalSize};
+use crate::state::{SOCKET_FILE, State, start_ticks};
+use crate::{Hello, NamespaceKind, Resources, RuntimeError, TerminalSize, cgroup};
+use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
+use rustix::fd::{AsFd, AsRawFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-fn absent<T>(run_directory: &Path) -> Result<T, RuntimeError> {
-    Err(RuntimeError::NotRunning { path: run_directory.to_owned() })
+/// The first process of a running container, held so that its pid cannot come to mean another.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) state: State,
+}
+
+impl Target {
+    /// Finds the container's first process, whether its monitor lives or was killed.
+    pub(crate) fn find(run_directory: &Path) -> Result<Self, RuntimeError> {
+        let absent = || RuntimeError::NotRunning { path: run_directory.to_owned() };
+        let (state, _) = State::read(run_directory)?.ok_or_else(absent)?;
+        let pid = i32::try_from(state.pid).ok().and_then(Pid::from_raw).ok_or_else(absent)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| absent())?;
+        // Compared after the descriptor is held: from now on the pid is not given to anyone else.
+        if start_ticks(state.pid) != Some(state.start_ticks) {
+            return Err(absent());
+        }
+        Ok(Self { pidfd, state })
+    }
 }
 
 /// Sends signal number `signal` to the first process, never to a process that merely got its pid.
 pub fn kill(run_directory: &Path, signal: i32) -> Result<(), RuntimeError> {
-    let _ = signal;
-    absent(run_directory)
+    let target = Target::find(run_directory)?;
+    match mica_sys::signal::send(target.pidfd.as_fd(), signal) {
+        Ok(()) => Ok(()),
+        Err(Errno::SRCH) => Err(RuntimeError::NotRunning { path: run_directory.to_owned() }),
+        Err(errno) => Err(RuntimeError::file("signal the process of", run_directory)(errno.into())),
+    }
 }
 
 /// Freezes all processes of the container and waits until they are.
 pub fn pause(run_directory: &Path) -> Result<(), RuntimeError> {
-    absent(run_directory)
+    cgroup::freeze(&Target::find(run_directory)?.state.group)
 }
 
 /// Thaws all processes of the container.
 pub fn resume(run_directory: &Path) -> Result<(), RuntimeError> {
-    absent(run_directory)
+    cgroup::thaw(&Target::find(run_directory)?.state.group)
 }
 
 /// Whether the container is frozen (or about to be).
 pub fn is_paused(run_directory: &Path) -> Result<bool, RuntimeError> {
-    absent(run_directory)
+    cgroup::is_frozen(&Target::find(run_directory)?.state.group)
 }
 
 /// Changes the size of the container's terminal.
 pub fn resize(run_directory: &Path, size: TerminalSize) -> Result<(), RuntimeError> {
-    let _ = size;
-    absent(run_directory)
+    let mut stream = attach(run_directory, &Hello::default())?;
+    let [a, b] = size.rows.to_be_bytes();
+    let [c, d] = size.columns.to_be_bytes();
+    let mut frame = FrameHeader::new(FrameKind::Resize, 4).encode().to_vec();
+    frame.extend([a, b, c, d]);
+    // Answered by nothing: the monitor obeys frames in their order, and leaving is the next one.
+    frame.extend(FrameHeader::new(FrameKind::Detach, 0).encode());
+    stream.write_all(&frame).map_err(|source| RuntimeError::Talk { source })?;
+    match stream.read(&mut [0]) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(RuntimeError::Talk { source }),
+    }
 }
 
-/// Connects to the monitor; frames as in [`mica_model::frame`] follow, the exit frame being the last.
+/// Connects to the monitor and waits until it has taken the client in; frames as in
+/// [`mica_model::frame`] follow, the exit frame being the last.
 pub fn attach(run_directory: &Path, hello: &Hello) -> Result<UnixStream, RuntimeError> {
-    let _ = hello;
-    absent(run_directory)
+    let absent = || RuntimeError::NotRunning { path: run_directory.to_owned() };
+    let talk = |source| RuntimeError::Talk { source };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = openat(CWD, run_directory, flags, Mode::empty()).map_err(|_| absent())?;
+    // By way of /proc/self/fd the length of the run directory's path does not matter.
+    let address = format!("/proc/self/fd/{}/{SOCKET_FILE}", directory.as_raw_fd());
+    let mut stream = UnixStream::connect(address).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => absent(),
+        _ => talk(error),
+    })?;
+    let encode = |source| RuntimeError::Encode { what: "the first message", source };
+    let body = postcard::to_stdvec(hello).map_err(encode)?;
+    let mut message = vec![body.len() as u8];
+    message.extend(body);
+    stream.write_all(&message).map_err(talk)?;
+    let mut head = [0; HEADER_LENGTH];
+    // The end of the container may come first; then there is nothing to attach to.
+    stream.read_exact(&mut head).map_err(|_| absent())?;
+    match FrameHeader::decode(head) {
+        Ok(FrameHeader { kind: FrameKind::Started, length: 0 }) => Ok(stream),
+        _ => Err(absent()),
+    }
 }
 
 /// Host pids of all processes of the container, nested cgroups included.
 pub fn processes(run_directory: &Path) -> Result<Vec<u32>, RuntimeError> {
-    absent(run_directory)
+    Ok(Target::find(run_directory)?.state.group.processes())
 }
 
 /// Changes limits of a running container; returns those that this host does not know.
 pub fn update_resources(run_directory: &Path, resources: &Resources) -> Result<Vec<String>, RuntimeError> {
-    let _ = resources;
-    absent(run_directory)
+    let target = Target::find(run_directory)?;
+    Ok(cgroup::apply(&target.state.group, resources)?)
 }
 
 /// A directory descriptor of the container's root as its own processes see it.
 pub fn root(run_directory: &Path) -> Result<OwnedFd, RuntimeError> {
-    absent(run_directory)
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open_of_target(run_directory, "root", flags)
 }
 
 /// A namespace of a running container, for another one to join.
 pub fn namespace(run_directory: &Path, kind: NamespaceKind) -> Result<OwnedFd, RuntimeError> {
-    let _ = kind;
-    absent(run_directory)
+    open_of_target(run_directory, &format!("ns/{}", kind.file_name()), OFlags::RDONLY | OFlags::CLOEXEC)
+}
+
+fn open_of_target(run_directory: &Path, file: &str, flags: OFlags) -> Result<OwnedFd, RuntimeError> {
+    let target = Target::find(run_directory)?;
+    let path = format!("/proc/{}/{file}", target.state.pid);
+    let opened = openat(CWD, path.as_str(), flags, Mode::empty());
+    // The pid was right when the file was opened if the process still lives now.
+    let is_same = mica_sys::signal::send(target.pidfd.as_fd(), 0).is_ok();
+    match opened {
+        Ok(descriptor) if is_same => Ok(descriptor),
+        Ok(_) | Err(Errno::NOENT | Errno::SRCH) => {
+            Err(RuntimeError::NotRunning { path: run_directory.to_owned() })
+        }
+        Err(errno) => Err(RuntimeError::file("open", path)(errno.into())),
+    }
 }
 
 /// Ends what a killed monitor has left: processes and cgroups. Does nothing while a monitor lives.
 pub fn cleanup(run_directory: &Path) -> Result<(), RuntimeError> {
-    let _ = run_directory;
+    let Some((state, is_alive)) = State::read(run_directory)? else { return Ok(()) };
+    if is_alive {
+        return Ok(());
+    }
+    if let Ok(target) = Target::find(run_directory) {
+        let _ = mica_sys::signal::send(target.pidfd.as_fd(), 9);
+    }
+    crate::monitor::remove_group(&state.group);
+    for file in [crate::state::STATE_FILE, SOCKET_FILE] {
+        let path = run_directory.join(file);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(RuntimeError::file("remove", path)(error));
+            }
+            _ => {}
+        }
+    }
     Ok(())
 }

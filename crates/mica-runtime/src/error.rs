@@ -142,6 +142,8 @@ pub enum SetupStep {
     Plan,
     /// The run directory, its lock or its socket.
     RunDirectory,
+    /// The log file.
+    Log,
     /// The cgroup directories or limits.
     Cgroup,
     /// Making the process with its namespaces.
@@ -287,6 +289,7 @@ impl SetupStep {
         match self {
             Self::Plan => "read the plan",
             Self::RunDirectory => "prepare the run directory",
+            Self::Log => "open the log",
             Self::Cgroup => "set up the cgroup",
             Self::Clone => "create the container's process",
             Self::Namespace => "join the namespace",

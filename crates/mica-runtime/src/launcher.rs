@@ -1,9 +1,30 @@
 //! Starting monitors: early, so that their start overlaps with the caller's own work.
 
-use crate::{ExecPlan, RuntimeError, StartPlan};
+use crate::control::Target;
+use crate::error::{SetupError, SetupStep};
+use crate::order::{self, Birth, ChildOrder, Job, MonitorOrder, StartedMessage};
+use crate::{ExecPlan, JoinedNamespace, LogPlan, RuntimeError, StartPlan, cgroup, sealed};
+use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
 use mica_model::{ContainerId, Timestamp};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::io::Errno;
+use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+/// `argv[0]` of a container's monitor.
+pub(crate) const MONITOR_NAME: &str = "mica-monitor";
+
+/// `argv[0]` of the monitor of a further process.
+pub(crate) const EXEC_NAME: &str = "mica-exec";
+
+/// Monitors spawned by this process, so that a long-lived one leaves no zombies: each spawn reaps
+/// those that have ended since the one before.
+static SPAWNED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
 /// A monitor that waits for its plan. Dropping it makes the monitor end without a trace.
 #[derive(Debug)]
@@ -18,7 +39,8 @@ pub struct Started {
     pub pid: u32,
     /// When its program was started.
     pub started_at: Timestamp,
-    /// Frames of the streams asked for in [`StartPlan::attach`], from the first byte; else the exit frame.
+    /// Frames of the streams asked for in [`StartPlan::attach`], from the first byte; else the exit
+    /// frame only.
     pub stream: UnixStream,
     /// Limits that this host cannot apply.
     pub warnings: Vec<String>,
@@ -31,8 +53,8 @@ pub struct ExecStarted {
     pub pid: u32,
     /// When it was started.
     pub started_at: Timestamp,
-    /// Frames of the streams asked for in [`ExecPlan::attach`]; else the exit frame. `Resize` frames
-    /// may be sent in any case.
+    /// Frames of the streams asked for in [`ExecPlan::attach`]; else the exit frame only. `Resize`
+    /// frames may be sent in any case.
     pub stream: UnixStream,
 }
 
@@ -44,19 +66,151 @@ impl Launcher {
 
     /// Starts a monitor from another binary whose `main` asks [`crate::door`].
     pub fn spawn_with(program: &Path, id: &ContainerId) -> Result<Self, RuntimeError> {
-        let _ = (program, id);
-        Err(RuntimeError::Lost)
+        Self::spawn_named(program, MONITOR_NAME, id.as_str())
+    }
+
+    fn spawn_named(program: &Path, name: &str, argument: &str) -> Result<Self, RuntimeError> {
+        let spawn = |source: std::io::Error| RuntimeError::Spawn { source };
+        let (ours, theirs) = UnixStream::pair().map_err(spawn)?;
+        let program = sealed::Program::open(program).map_err(|errno| spawn(errno.into()))?;
+        let child = Command::new(program.path())
+            .arg0(name)
+            .arg(argument)
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(spawn)?;
+        let mut spawned = SPAWNED.lock().unwrap_or_else(PoisonError::into_inner);
+        spawned.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        spawned.push(child);
+        Ok(Self { socket: ours })
     }
 
     /// Hands the plan over and waits until the program runs or cannot run.
     pub fn start(self, plan: StartPlan) -> Result<Started, RuntimeError> {
-        let _ = (self.socket, plan);
-        Err(RuntimeError::Lost)
+        let run_directory = plan.run_directory.clone();
+        let (monitor, child, joined) = orders(plan);
+        let descriptors: Vec<BorrowedFd<'_>> = joined.iter().map(|join| join.descriptor.as_fd()).collect();
+        order::send(&self.socket, &monitor, &child, &descriptors)?;
+        let message = self.await_start().map_err(|error| in_use(error, &run_directory))?;
+        Ok(Started {
+            pid: message.pid,
+            started_at: Timestamp::from_nanoseconds(message.started_at),
+            stream: self.socket,
+            warnings: message.warnings,
+        })
     }
+
+    fn await_start(&self) -> Result<StartedMessage, RuntimeError> {
+        let lost = |_| RuntimeError::Lost;
+        let mut stream = &self.socket;
+        let mut head = [0; HEADER_LENGTH];
+        stream.read_exact(&mut head).map_err(lost)?;
+        let header = FrameHeader::decode(head).map_err(|_| RuntimeError::Lost)?;
+        let mut payload = vec![0; header.length];
+        stream.read_exact(&mut payload).map_err(lost)?;
+        match header.kind {
+            FrameKind::Started => postcard::from_bytes(&payload).map_err(|_| RuntimeError::Lost),
+            FrameKind::Failed => {
+                let source: SetupError = postcard::from_bytes(&payload).map_err(|_| RuntimeError::Lost)?;
+                Err(RuntimeError::Setup { source })
+            }
+            _ => Err(RuntimeError::Lost),
+        }
+    }
+}
+
+/// Divides a plan into what the monitor and what the child must know.
+fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<JoinedNamespace>) {
+    let container = plan.container;
+    let cgroup =
+        if container.cgroup.is_empty() { format!("mica/{}", plan.id) } else { container.cgroup.clone() };
+    let monitor = MonitorOrder {
+        job: Job::Container {
+            run_directory: plan.run_directory.clone(),
+            cgroup,
+            resources: container.resources.clone(),
+            namespaces: container.namespaces.clone(),
+            joined: plan.joined.iter().map(|join| join.kind).collect(),
+        },
+        exit_file: Some(plan.exit_file),
+        log: plan.log,
+        events: plan.events,
+        stdin: plan.stdin,
+        terminal: container.process.terminal,
+        attach: plan.attach,
+        after_exit: plan.after_exit.map(Into::into),
+    };
+    let child = ChildOrder {
+        process: container.process.clone(),
+        user: plan.user,
+        groups: plan.groups,
+        terminal_size: plan.terminal_size,
+        container: Some(Birth { plan: container, root: plan.root, run_directory: plan.run_directory }),
+    };
+    (monitor, child, plan.joined)
 }
 
 /// Starts a further process in a running container.
 pub fn exec(run_directory: &Path, plan: ExecPlan) -> Result<ExecStarted, RuntimeError> {
-    let _ = (run_directory, plan);
-    Err(RuntimeError::Lost)
+    exec_with(Path::new("/proc/self/exe"), run_directory, plan)
+}
+
+/// [`exec`] by a monitor from another binary whose `main` asks [`crate::door`].
+pub fn exec_with(program: &Path, run_directory: &Path, plan: ExecPlan) -> Result<ExecStarted, RuntimeError> {
+    let target = Target::find(run_directory)?;
+    let launcher = Launcher::spawn_named(program, EXEC_NAME, &target.state.pid.to_string())?;
+    if cgroup::is_frozen(&target.state.group)? {
+        return Err(RuntimeError::Paused { path: run_directory.to_owned() });
+    }
+    let monitor = MonitorOrder {
+        job: Job::Exec { group: target.state.group.clone() },
+        exit_file: plan.exit_file,
+        log: LogPlan::None,
+        events: plan.events,
+        stdin: plan.stdin,
+        terminal: plan.process.terminal,
+        attach: plan.attach,
+        after_exit: None,
+    };
+    let child = ChildOrder {
+        process: plan.process,
+        user: plan.user,
+        groups: plan.groups,
+        terminal_size: plan.terminal_size,
+        container: None,
+    };
+    order::send(&launcher.socket, &monitor, &child, &[target.pidfd.as_fd()])?;
+    let message = launcher.await_start().map_err(|error| not_running(error, run_directory))?;
+    Ok(ExecStarted {
+        pid: message.pid,
+        started_at: Timestamp::from_nanoseconds(message.started_at),
+        stream: launcher.socket,
+    })
+}
+
+/// The lock of a run directory tells that another monitor has it.
+fn in_use(error: RuntimeError, run_directory: &Path) -> RuntimeError {
+    match error {
+        RuntimeError::Setup { source: SetupError { step: SetupStep::RunDirectory, errno, .. } }
+            if errno == Errno::BUSY.raw_os_error() =>
+        {
+            RuntimeError::Running { path: run_directory.to_owned() }
+        }
+        other => other,
+    }
+}
+
+/// A container that ends while it is joined is not running, whatever the kernel calls it.
+fn not_running(error: RuntimeError, run_directory: &Path) -> RuntimeError {
+    match error {
+        RuntimeError::Setup {
+            source: SetupError { step: SetupStep::Namespace | SetupStep::Cgroup, errno, .. },
+        } if [Errno::SRCH, Errno::NODEV, Errno::NOENT].map(Errno::raw_os_error).contains(&errno) => {
+            RuntimeError::NotRunning { path: run_directory.to_owned() }
+        }
+        other => other,
+    }
 }

@@ -5,10 +5,15 @@
 //! it through its run directory, or acts on the container's processes by pidfd and cgroup.
 //! Nothing here knows images, the state database, or what a terminal shows.
 
+mod cgroup;
 mod control;
 mod error;
+mod init;
 mod launcher;
+mod monitor;
+mod order;
 mod plan;
+mod sealed;
 mod state;
 mod stats;
 
@@ -16,7 +21,7 @@ pub use control::{
     attach, cleanup, is_paused, kill, namespace, pause, processes, resize, resume, root, update_resources,
 };
 pub use error::{RuntimeError, SetupError, SetupStep};
-pub use launcher::{ExecStarted, Launcher, Started, exec};
+pub use launcher::{ExecStarted, Launcher, Started, exec, exec_with};
 pub use plan::{
     AfterExit, Attach, CapabilitySets, ContainerPlan, EventPlan, ExecPlan, Hello, JoinedNamespace, Limit,
     LogPlan, MountKind, MountPlan, NamespaceKind, PlanError, ProcessPlan, Resources, RootPlan, StartPlan,
@@ -32,6 +37,6 @@ use std::process::ExitCode;
 ///
 /// To be asked before anything else in `main`; `None` means that this is an ordinary command.
 pub fn door(argv0: &OsStr) -> Option<ExitCode> {
-    let _ = argv0;
-    None
+    let is_monitor = argv0 == launcher::MONITOR_NAME || argv0 == launcher::EXEC_NAME;
+    is_monitor.then(monitor::main)
 }

@@ -1,8 +1,15 @@
 //! What a run directory tells about a container: running, dead, or nothing at all.
+//!
+//! One file, `state`, says both: its monitor holds a lock on it for life, and its content tells who
+//! the first process is. The lock is of the kind that can be asked about without being taken, so
+//! any number of readers disturb neither the monitor nor each other.
 
-use crate::RuntimeError;
+use crate::{RuntimeError, cgroup};
 use mica_model::Timestamp;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// What is known of a container from its run directory alone.
@@ -43,10 +50,93 @@ pub struct ExitRecord {
     pub error: String,
 }
 
+/// Format of the state file; another one is not read.
+const STATE_VERSION: u32 = 1;
+
+/// Name of the state file in a run directory.
+pub(crate) const STATE_FILE: &str = "state";
+
+/// Name of the monitor's socket in a run directory.
+pub(crate) const SOCKET_FILE: &str = "monitor.sock";
+
+/// Longest state file in bytes: some cgroup paths and numbers.
+const STATE_LENGTH_MAX: usize = 16 << 10;
+
+/// Content of the state file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) version: u32,
+    pub(crate) pid: u32,
+    /// Start time of `pid` in clock ticks since boot: pid and start time together are never reused.
+    pub(crate) start_ticks: u64,
+    pub(crate) started_at: i64,
+    pub(crate) group: cgroup::Group,
+}
+
+impl State {
+    pub(crate) fn new(pid: u32, start_ticks: u64, started_at: i64, group: cgroup::Group) -> Self {
+        Self { version: STATE_VERSION, pid, start_ticks, started_at, group }
+    }
+
+    /// Reads a state file; `None` when there is none or nothing in it yet. The flag tells whether a
+    /// monitor lives.
+    pub(crate) fn read(run_directory: &Path) -> Result<Option<(Self, bool)>, RuntimeError> {
+        let path = run_directory.join(STATE_FILE);
+        let failed = |errno: Errno| RuntimeError::file("read", &path)(errno.into());
+        let file = match rustix::fs::openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(failed(errno)),
+        };
+        let is_alive = mica_sys::lock::is_locked(file.as_fd()).map_err(failed)?;
+        let mut bytes = vec![0; STATE_LENGTH_MAX];
+        let length = rustix::io::read(&file, &mut bytes).map_err(failed)?;
+        if length == 0 {
+            return Ok(None);
+        }
+        match postcard::from_bytes::<Self>(&bytes[..length]) {
+            Ok(state) if state.version == STATE_VERSION => Ok(Some((state, is_alive))),
+            _ => Err(RuntimeError::State { path }),
+        }
+    }
+
+    /// Writes the state in one piece.
+    pub(crate) fn write(&self, file: &OwnedFd) -> Result<(), Errno> {
+        let bytes = postcard::to_stdvec(self).map_err(|_| Errno::INVAL)?;
+        rustix::io::pwrite(file, &bytes, 0).map(|_| ())
+    }
+}
+
 /// Tells what runs in `run_directory`, in about ten microseconds.
 pub fn status(run_directory: &Path) -> Result<Status, RuntimeError> {
-    let _ = run_directory;
-    Ok(Status::Absent)
+    Ok(match State::read(run_directory)? {
+        None => Status::Absent,
+        Some((state, true)) => {
+            Status::Running { pid: state.pid, started_at: Timestamp::from_nanoseconds(state.started_at) }
+        }
+        Some((state, false)) => {
+            let alive = start_ticks(state.pid).is_some_and(|ticks| ticks == state.start_ticks);
+            Status::Orphaned { pid: state.pid, alive }
+        }
+    })
+}
+
+/// Start time of a process that has not ended, from `/proc/PID/stat` (proc(5), fields 3 and 22).
+pub(crate) fn start_ticks(pid: u32) -> Option<u64> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse_start_ticks(&text)
+}
+
+fn parse_start_ticks(stat: &[u8]) -> Option<u64> {
+    // The name in parentheses may itself hold spaces and parentheses.
+    let end = memchr::memrchr(b')', stat)?;
+    let fields = std::str::from_utf8(stat.get(end + 2..)?).ok()?;
+    let mut fields = fields.split(' ');
+    let process_state = fields.next()?;
+    if matches!(process_state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 /// Reads an exit file; `None` when there is none.
@@ -57,4 +147,41 @@ pub fn exit_record(path: &Path) -> Result<Option<ExitRecord>, RuntimeError> {
         Err(error) => return Err(RuntimeError::file("read", path)(error)),
     };
     serde_json::from_slice(&text).map(Some).map_err(|_| RuntimeError::State { path: PathBuf::from(path) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_times_survive_hostile_names() {
+        let stat = b"7 (a) Z (b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        assert_eq!(parse_start_ticks(stat), Some(4242));
+        let zombie = b"7 (x) Z 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        assert_eq!(parse_start_ticks(zombie), None);
+        assert!(start_ticks(std::process::id()).is_some());
+    }
+
+    #[test]
+    fn an_unlocked_state_is_an_orphan() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(status(directory.path()).unwrap(), Status::Absent);
+        let state = State::new(std::process::id(), 1, 5, cgroup::Group::default());
+        let file = std::fs::File::create(directory.path().join(STATE_FILE)).unwrap();
+        assert_eq!(status(directory.path()).unwrap(), Status::Absent, "nothing is in it yet");
+        let file = OwnedFd::from(file);
+        state.write(&file).unwrap();
+        let orphan = Status::Orphaned { pid: state.pid, alive: false };
+        assert_eq!(status(directory.path()).unwrap(), orphan, "the pid is of a later process");
+        assert!(mica_sys::lock::try_exclusive(file.as_fd()).unwrap());
+        let running = Status::Running { pid: state.pid, started_at: Timestamp::from_nanoseconds(5) };
+        assert_eq!(status(directory.path()).unwrap(), running);
+    }
+
+    #[test]
+    fn a_damaged_state_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(STATE_FILE), [0xff; 40]).unwrap();
+        assert!(matches!(status(directory.path()), Err(RuntimeError::State { .. })));
+    }
 }

@@ -1,0 +1,122 @@
+//! A stand-in for the `mica` binary: its monitors run from here in tests, and it measures how long
+//! starts take.
+//!
+//! `probe bench ROOT COUNT` starts `/bin/true` in the directory ROOT, COUNT times.
+
+use mica_model::ContainerId;
+use mica_runtime::{
+    Attach, ContainerPlan, ExecPlan, Launcher, LogPlan, ProcessPlan, RootPlan, StartPlan, StdinPlan, exec,
+};
+use oci_spec::runtime::{ProcessBuilder, Spec};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = arguments.first().and_then(|name| mica_runtime::door(name)) {
+        return code;
+    }
+    let [_, verb, root, count] = arguments.as_slice() else { return ExitCode::from(2) };
+    let count = count.to_str().and_then(|count| count.parse().ok()).unwrap_or(100);
+    let result = match verb.to_str() {
+        Some("bench") => bench(Path::new(root), count),
+        _ => Err("unknown verb".into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&format!("{error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "an example speaks to its user")]
+fn report(text: &str) {
+    println!("{text}");
+}
+
+fn plan(
+    root: &Path,
+    run_directory: &Path,
+    arguments: &[&str],
+) -> Result<StartPlan, Box<dyn std::error::Error>> {
+    let mut spec = Spec::default();
+    let words: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
+    let process = ProcessBuilder::default().args(words).cwd("/").env(vec!["PATH=/bin".to_owned()]).build()?;
+    spec.set_process(Some(process)).set_hostname(Some("probe".to_owned()));
+    let number = u8::try_from(std::process::id() % 251)?;
+    Ok(StartPlan {
+        id: ContainerId::from_random([number; 32]),
+        container: ContainerPlan::from_spec(&spec)?.0,
+        root: RootPlan::Directory { path: root.to_owned() },
+        user: None,
+        groups: Vec::new(),
+        run_directory: run_directory.to_owned(),
+        exit_file: run_directory.join("exit.json"),
+        log: LogPlan::None,
+        events: None,
+        stdin: StdinPlan::Null,
+        terminal_size: None,
+        attach: Some(Attach { stdin: false, stdout: true, stderr: true }),
+        after_exit: None,
+        joined: Vec::new(),
+    })
+}
+
+fn bench(root: &Path, count: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let run_directory = PathBuf::from(format!("/tmp/mica-probe-{}", std::process::id()));
+    std::fs::create_dir_all(&run_directory)?;
+    let (mut spawn, mut start, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..count {
+        let plan = plan(root, &run_directory, &["/bin/true"])?;
+        let begin = Instant::now();
+        let launcher = Launcher::spawn(&plan.id)?;
+        spawn.push(begin.elapsed());
+        let mut started = launcher.start(plan)?;
+        start.push(begin.elapsed());
+        started.stream.read_to_end(&mut Vec::new())?;
+        whole.push(begin.elapsed());
+    }
+    show("spawn", &mut spawn);
+    show("start", &mut start);
+    show("whole", &mut whole);
+    bench_exec(root, &run_directory, count)?;
+    std::fs::remove_dir_all(run_directory)?;
+    Ok(())
+}
+
+fn bench_exec(root: &Path, run_directory: &Path, count: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let plan = plan(root, run_directory, &["/bin/sleep", "1000"])?;
+    let _started = Launcher::spawn(&plan.id)?.start(plan)?;
+    let words = vec!["/bin/true".to_owned()];
+    let process = ProcessPlan::from_oci(&ProcessBuilder::default().args(words).cwd("/").build()?)?;
+    let mut whole = Vec::new();
+    for _ in 0..count {
+        let plan = ExecPlan {
+            process: process.clone(),
+            user: None,
+            groups: Vec::new(),
+            stdin: StdinPlan::Null,
+            terminal_size: None,
+            attach: Some(Attach { stdin: false, stdout: true, stderr: true }),
+            exit_file: None,
+            events: None,
+        };
+        let begin = Instant::now();
+        let mut started = exec(run_directory, plan)?;
+        started.stream.read_to_end(&mut Vec::new())?;
+        whole.push(begin.elapsed());
+    }
+    show("exec", &mut whole);
+    mica_runtime::kill(run_directory, 9)?;
+    Ok(())
+}
+
+fn show(name: &str, times: &mut [Duration]) {
+    times.sort_unstable();
+    let (Some(least), Some(middle)) = (times.first(), times.get(times.len() / 2)) else { return };
+    report(&format!("{name:6} least {least:9.1?} median {middle:9.1?}"));
+}

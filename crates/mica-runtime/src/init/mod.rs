@@ -1,0 +1,149 @@
+//! The child's story: what happens between clone and exec, one file per chapter.
+//!
+//! Everything up to `pivot` runs with the host's files in view and therefore touches the
+//! container's only by descriptors resolved inside its root. Nothing is undone on failure: the
+//! process ends, and its namespaces with it.
+
+mod cgroups;
+mod credentials;
+mod devices;
+mod masks;
+mod mounts;
+mod namespaces;
+mod program;
+mod root;
+mod settings;
+mod terminal;
+mod user;
+
+use crate::error::{SetupError, SetupStep};
+use crate::monitor::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX};
+use crate::order::{Birth, ChildOrder, send_with};
+use crate::{NamespaceKind, RootPlan, TerminalSize, cgroup};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+
+/// What the monitor leaves to its child.
+#[derive(Debug)]
+pub(crate) struct Inheritance {
+    /// For messages to the monitor; its end of file tells that the exec succeeded.
+    pub(crate) channel: OwnedFd,
+    /// Standard streams; without any, the process gets a terminal or `/dev/null`.
+    pub(crate) streams: [Option<OwnedFd>; 3],
+    pub(crate) entrance: cgroup::Entrance,
+    pub(crate) new_cgroup_namespace: bool,
+    /// Namespaces to join, those of pids excepted.
+    pub(crate) joined: Vec<(NamespaceKind, OwnedFd)>,
+    /// First process of the container to join, for a further process.
+    pub(crate) target: Option<OwnedFd>,
+    pub(crate) group: Option<cgroup::Group>,
+}
+
+/// Result of a chapter.
+type Chapter<T = ()> = Result<T, SetupError>;
+
+/// Names a step and its subject for `map_err`.
+fn at(step: SetupStep, subject: impl Into<String>) -> impl FnOnce(Errno) -> SetupError {
+    move |errno| SetupError::new(step, subject, errno)
+}
+
+/// Lives the story; ends in the container's program or, with a message, in nothing.
+pub(crate) fn run(order: &[u8], inheritance: Inheritance) -> ! {
+    let channel = rustix::io::fcntl_dupfd_cloexec(&inheritance.channel, 3);
+    let error = match live(order, inheritance) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
+    if let Ok(channel) = channel {
+        let mut message = vec![MESSAGE_FAILED];
+        message.extend(postcard::to_stdvec(&shortened(error)).unwrap_or_default());
+        let _ = send_with(channel.as_fd(), &message, &[]);
+    }
+    mica_sys::process::exit_now(1)
+}
+
+/// A subject that came from the container may be of any length; a message may not.
+fn shortened(mut error: SetupError) -> SetupError {
+    const SUBJECT_LENGTH_MAX: usize = MESSAGE_LENGTH_MAX / 2;
+    if error.subject.len() > SUBJECT_LENGTH_MAX {
+        error.subject = error.subject.chars().take(SUBJECT_LENGTH_MAX / 4).collect();
+    }
+    error
+}
+
+fn live(order: &[u8], inheritance: Inheritance) -> Chapter<std::convert::Infallible> {
+    let order: ChildOrder =
+        postcard::from_bytes(order).map_err(|_| SetupError::new(SetupStep::Plan, "", Errno::BADMSG))?;
+    let Inheritance { channel, streams, entrance, new_cgroup_namespace, joined, target, group } = inheritance;
+    entrance.enter()?;
+    drop(entrance);
+    let mut streams = streams;
+    let size = order.terminal_size;
+    match (&order.container, target) {
+        (Some(birth), _) => {
+            namespaces::settle(&birth.plan, new_cgroup_namespace, joined)?;
+            let terminal = build(birth, group.as_ref(), &channel, size)?;
+            if let Some(terminal) = terminal {
+                streams = terminal::streams(terminal)?;
+            }
+        }
+        (None, Some(target)) => {
+            namespaces::join(&target)?;
+            drop(target);
+            if order.process.terminal {
+                let devices = terminal::open_devpts()?;
+                let terminal = terminal::open(&devices, size, &channel)?;
+                streams = terminal::streams(terminal)?;
+            }
+        }
+        (None, None) => return Err(SetupError::new(SetupStep::Plan, "target", Errno::BADMSG)),
+    }
+    program::become_it(order.process, order.user.as_deref(), &order.groups, streams)
+}
+
+/// Builds the file system and moves into it; gives the terminal, if one is wanted.
+fn build(
+    birth: &Birth,
+    group: Option<&cgroup::Group>,
+    channel: &OwnedFd,
+    size: Option<TerminalSize>,
+) -> Chapter<Option<OwnedFd>> {
+    let plan = &birth.plan;
+    // Before anything covers them: sources, and a null device that no image could have made.
+    root::keep_mounts_private()?;
+    let sources = mounts::open_sources(&plan.mounts)?;
+    let null = devices::open_null()?;
+    let cgroups = cgroups::open(&plan.mounts, group)?;
+    let root = root::attach(&birth.root, &birth.run_directory)?;
+    let mounted = mounts::mount_all(&root, &plan.mounts, sources, cgroups)?;
+    if let Some(dev) = &mounted.dev {
+        devices::populate(dev, &plan.devices)?;
+    } else {
+        devices::add(&root, &plan.devices)?;
+    }
+    let terminal = match (&mounted.devpts, plan.process.terminal) {
+        (_, false) => None,
+        (Some(devpts), true) => Some(terminal::open(devpts, size, channel)?),
+        (None, true) => {
+            return Err(SetupError::new(SetupStep::Terminal, "/dev/pts is not mounted", Errno::NODEV));
+        }
+    };
+    if let (Some(terminal), Some(dev)) = (&terminal, &mounted.dev) {
+        terminal::show_as_console(terminal, dev)?;
+    }
+    settings::sysctls(mounted.proc.as_ref(), &plan.sysctls)?;
+    masks::apply(&root, plan, &null)?;
+    if plan.root_read_only {
+        root::make_read_only(&root)?;
+    }
+    root::pivot(root)?;
+    Ok(terminal)
+}
+
+/// Whether the root is an overlay or a directory, for messages.
+fn root_subject(plan: &RootPlan) -> String {
+    match plan {
+        RootPlan::Overlay { upper, .. } => upper.display().to_string(),
+        RootPlan::Directory { path } => path.display().to_string(),
+    }
+}

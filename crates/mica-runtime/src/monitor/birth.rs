@@ -1,0 +1,323 @@
+//! From an order to a running program: run directory, cgroups, streams, clone, and the wait for exec.
+
+use super::log::Log;
+use super::now;
+use crate::error::{SetupError, SetupStep};
+use crate::init::{self, Inheritance};
+use crate::order::{Job, MonitorOrder, receive_with};
+use crate::plan::NamespacePlan;
+use crate::state::{SOCKET_FILE, STATE_FILE, State, start_ticks};
+use crate::{NamespaceKind, StdinPlan, cgroup};
+use mica_model::Timestamp;
+use mica_sys::process::{Fork, NamespaceFlags, fork};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::pipe::PipeFlags;
+use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+/// First byte of the child's messages.
+pub(crate) const MESSAGE_TERMINAL: u8 = 1;
+/// See [`MESSAGE_TERMINAL`]; the rest is a [`SetupError`] in postcard.
+pub(crate) const MESSAGE_FAILED: u8 = 2;
+
+/// Longest message of the child, in bytes.
+pub(crate) const MESSAGE_LENGTH_MAX: usize = 8 << 10;
+
+/// Everything that is ready before the process exists.
+#[derive(Debug)]
+pub(super) struct Nursery {
+    residence: Option<Residence>,
+    group: Option<cgroup::Group>,
+    entrance: cgroup::Entrance,
+    flags: NamespaceFlags,
+    new_cgroup_namespace: bool,
+    joined: Vec<(NamespaceKind, OwnedFd)>,
+    target: Option<OwnedFd>,
+    log: Log,
+    warnings: Vec<String>,
+}
+
+/// The run directory as its monitor holds it.
+#[derive(Debug)]
+pub(super) struct Residence {
+    /// Locked for as long as it is open.
+    pub(super) state: OwnedFd,
+    pub(super) listener: UnixListener,
+    directory: OwnedFd,
+}
+
+/// A process whose program runs, with our ends of its streams.
+#[derive(Debug)]
+pub(super) struct Newborn {
+    pub(super) pid: u32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) started_at: Timestamp,
+    pub(super) residence: Option<Residence>,
+    /// Cgroups to remove at the end: those of a container, not of a further process.
+    pub(super) group: Option<cgroup::Group>,
+    pub(super) warnings: Vec<String>,
+    pub(super) log: Log,
+    pub(super) stdin: Option<OwnedFd>,
+    pub(super) stdout: Option<OwnedFd>,
+    pub(super) stderr: Option<OwnedFd>,
+    pub(super) terminal: Option<OwnedFd>,
+}
+
+impl Residence {
+    fn open(run_directory: &Path) -> Result<Self, SetupError> {
+        let failed =
+            |errno| SetupError::new(SetupStep::RunDirectory, run_directory.display().to_string(), errno);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat(CWD, run_directory, flags, Mode::empty()).map_err(failed)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let state =
+            rustix::fs::openat(&directory, STATE_FILE, flags, Mode::from_raw_mode(0o600)).map_err(failed)?;
+        lock(&state).map_err(failed)?;
+        rustix::fs::ftruncate(&state, 0).map_err(failed)?;
+        let _ = rustix::fs::unlinkat(&directory, SOCKET_FILE, rustix::fs::AtFlags::empty());
+        // By way of /proc/self/fd the length of the run directory's path does not matter.
+        let listener = UnixListener::bind(format!("/proc/self/fd/{}/{SOCKET_FILE}", directory.as_raw_fd()));
+        let listener = listener.map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        let nonblocking = listener.set_nonblocking(true);
+        nonblocking.map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        Ok(Self { state, listener, directory })
+    }
+
+    /// Makes the container absent for those who ask; the lock stays until this value is dropped.
+    pub(super) fn vacate(&self) {
+        let _ = rustix::fs::ftruncate(&self.state, 0);
+        let _ = rustix::fs::unlinkat(&self.directory, SOCKET_FILE, rustix::fs::AtFlags::empty());
+    }
+}
+
+/// Takes the lock; waits only for a predecessor that is tidying up, which has emptied its state.
+fn lock(state: &OwnedFd) -> Result<(), Errno> {
+    if mica_sys::lock::try_exclusive(state.as_fd())? {
+        return Ok(());
+    }
+    if rustix::fs::fstat(state)?.st_size > 0 {
+        return Err(Errno::BUSY);
+    }
+    mica_sys::lock::wait_exclusive(state.as_fd())
+}
+
+impl Nursery {
+    pub(super) fn prepare(order: &MonitorOrder, mut descriptors: Vec<OwnedFd>) -> Result<Self, SetupError> {
+        let log = Log::open(&order.log)?;
+        let mut nursery = Self {
+            residence: None,
+            group: None,
+            entrance: cgroup::Entrance::default(),
+            flags: NamespaceFlags::NONE,
+            new_cgroup_namespace: false,
+            joined: Vec::new(),
+            target: None,
+            log,
+            warnings: Vec::new(),
+        };
+        match &order.job {
+            Job::Container { run_directory, cgroup: name, resources, namespaces, joined } => {
+                nursery.residence = Some(Residence::open(run_directory)?);
+                nursery.take_namespaces(namespaces, joined.iter().copied().zip(descriptors).collect())?;
+                let group = cgroup::Group::create(name)?;
+                let entrance = cgroup::apply(&group, resources).and_then(|warnings| {
+                    nursery.warnings = warnings;
+                    group.entrance()
+                });
+                nursery.entrance = entrance.inspect_err(|_| {
+                    group.remove();
+                })?;
+                nursery.group = Some(group);
+            }
+            Job::Exec { group } => {
+                let target = descriptors.pop().ok_or_else(|| lost("the container's pidfd"))?;
+                nursery.entrance = group.entrance()?;
+                rustix::thread::move_into_thread_name_spaces(target.as_fd(), ThreadNameSpaceType::PROCESS_ID)
+                    .map_err(|errno| SetupError::new(SetupStep::Namespace, "pid", errno))?;
+                nursery.target = Some(target);
+            }
+        }
+        Ok(nursery)
+    }
+
+    /// Sorts the namespaces into new ones, which the clone makes, and existing ones, which are joined.
+    fn take_namespaces(
+        &mut self,
+        plans: &[NamespacePlan],
+        joined: Vec<(NamespaceKind, OwnedFd)>,
+    ) -> Result<(), SetupError> {
+        self.joined = joined;
+        for plan in plans {
+            if self.joined.iter().any(|(kind, _)| *kind == plan.kind) {
+                continue;
+            }
+            match &plan.path {
+                Some(path) => {
+                    let file = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+                    let failed = |errno| SetupError::new(SetupStep::Namespace, path.clone(), errno);
+                    self.joined.push((plan.kind, file.map_err(failed)?));
+                }
+                None => match flag(plan.kind) {
+                    Some(flag) => self.flags = self.flags.with(flag),
+                    None => self.new_cgroup_namespace = true,
+                },
+            }
+        }
+        // A process is born into its pid namespace, so it is the parent that joins it.
+        for (_, file) in self.joined.extract_if(.., |(kind, _)| *kind == NamespaceKind::Pid) {
+            rustix::thread::move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::ProcessID))
+                .map_err(|errno| SetupError::new(SetupStep::Namespace, "pid", errno))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the process and waits until its program runs.
+    pub(super) fn deliver(mut self, order: &MonitorOrder, child_order: &[u8]) -> Result<Newborn, SetupError> {
+        let streams = Streams::open(order)?;
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(|errno| SetupError::new(SetupStep::Streams, "", errno))?;
+        let unified = self.entrance.unified.take();
+        let forked = fork(self.flags, unified.as_ref().map(AsFd::as_fd));
+        let (pid, pidfd) = match forked {
+            Ok(Fork::Parent { pid, pidfd }) => (pid, pidfd),
+            Ok(Fork::Child) => {
+                drop((ours, streams.ours, self.log, self.residence));
+                init::run(
+                    child_order,
+                    Inheritance {
+                        channel: theirs,
+                        streams: streams.theirs,
+                        entrance: self.entrance,
+                        new_cgroup_namespace: self.new_cgroup_namespace,
+                        joined: self.joined,
+                        target: self.target,
+                        group: self.group,
+                    },
+                )
+            }
+            Err(errno) => {
+                self.abandon();
+                return Err(SetupError::new(SetupStep::Clone, "", errno));
+            }
+        };
+        drop((theirs, streams.theirs));
+        let written = self.write_state(pid);
+        match written.and_then(|started_at| await_exec(&ours).map(|terminal| (started_at, terminal))) {
+            Ok((started_at, terminal)) => {
+                let [stdin, stdout, stderr] = streams.ours;
+                Ok(Newborn {
+                    pid,
+                    pidfd,
+                    started_at,
+                    residence: self.residence,
+                    group: self.group,
+                    warnings: self.warnings,
+                    log: self.log,
+                    stdin,
+                    stdout,
+                    stderr,
+                    terminal,
+                })
+            }
+            Err(error) => {
+                let _ = mica_sys::signal::send(pidfd.as_fd(), 9);
+                let _ = rustix::process::waitid(
+                    rustix::process::WaitId::PidFd(pidfd.as_fd()),
+                    rustix::process::WaitIdOptions::EXITED,
+                );
+                self.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    /// While the child sets itself up, records who it is.
+    fn write_state(&self, pid: u32) -> Result<Timestamp, SetupError> {
+        let started_at = now();
+        let (Some(residence), Some(group)) = (&self.residence, &self.group) else { return Ok(started_at) };
+        let ticks = start_ticks(pid).unwrap_or(0);
+        let state = State::new(pid, ticks, started_at.nanoseconds(), group.clone());
+        state
+            .write(&residence.state)
+            .map_err(|errno| SetupError::new(SetupStep::RunDirectory, STATE_FILE, errno))?;
+        Ok(started_at)
+    }
+
+    fn abandon(&self) {
+        if let Some(residence) = &self.residence {
+            residence.vacate();
+        }
+        if let Some(group) = &self.group {
+            super::end::remove_group(group);
+        }
+    }
+}
+
+fn lost(what: &str) -> SetupError {
+    SetupError::new(SetupStep::Plan, what, Errno::BADMSG)
+}
+
+fn flag(kind: NamespaceKind) -> Option<NamespaceFlags> {
+    Some(match kind {
+        NamespaceKind::Mount => NamespaceFlags::MOUNT,
+        NamespaceKind::Pid => NamespaceFlags::PID,
+        NamespaceKind::Ipc => NamespaceFlags::IPC,
+        NamespaceKind::Uts => NamespaceFlags::UTS,
+        NamespaceKind::Network => NamespaceFlags::NETWORK,
+        // Its root is the cgroup that the process is in, so it is made after moving there.
+        NamespaceKind::Cgroup => return None,
+    })
+}
+
+/// Reads the child's messages until its exec closes the channel; gives the terminal, if it sent one.
+fn await_exec(channel: &OwnedFd) -> Result<Option<OwnedFd>, SetupError> {
+    let mut terminal = None;
+    let mut message = vec![0; MESSAGE_LENGTH_MAX];
+    loop {
+        let received = receive_with(channel.as_fd(), &mut message);
+        let (length, mut descriptors) =
+            received.map_err(|errno| SetupError::new(SetupStep::Streams, "", errno))?;
+        match message[..length].split_first() {
+            None => return Ok(terminal),
+            Some((&MESSAGE_TERMINAL, _)) => terminal = descriptors.pop(),
+            Some((_, rest)) => {
+                return Err(postcard::from_bytes(rest).unwrap_or_else(|_| lost("the child's report")));
+            }
+        }
+    }
+}
+
+/// Both sides of the standard streams, in the order of their numbers.
+#[derive(Debug)]
+struct Streams {
+    ours: [Option<OwnedFd>; 3],
+    theirs: [Option<OwnedFd>; 3],
+}
+
+impl Streams {
+    fn open(order: &MonitorOrder) -> Result<Self, SetupError> {
+        let failed = |errno| SetupError::new(SetupStep::Streams, "", errno);
+        let mut streams = Self { ours: [None, None, None], theirs: [None, None, None] };
+        if order.terminal {
+            return Ok(streams);
+        }
+        let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed);
+        if order.stdin != StdinPlan::Null {
+            let (read, write) = pipe()?;
+            (streams.theirs[0], streams.ours[0]) = (Some(read), Some(write));
+        }
+        for number in 1..3 {
+            let (read, write) = pipe()?;
+            (streams.ours[number], streams.theirs[number]) = (Some(read), Some(write));
+        }
+        for ours in streams.ours.iter().flatten() {
+            rustix::io::ioctl_fionbio(ours, true).map_err(failed)?;
+        }
+        Ok(streams)
+    }
+}

@@ -1,0 +1,211 @@
+//! The end of a container: first the record, then the event, then word to the clients, then order.
+
+use super::relay::Relay;
+use super::{is_container, now};
+use crate::order::{LastCommand, MonitorOrder};
+use crate::plan::EventPlan;
+use crate::{ExitRecord, cgroup};
+use mica_model::Timestamp;
+use mica_model::frame::FrameKind;
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use rustix::process::{WaitId, WaitIdOptions};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long the last command waits for clients: a foreground command usually removes the container
+/// itself, and sooner.
+const CLIENT_PATIENCE_SECONDS: i64 = 10;
+
+/// How long a client may take nothing at all before what it is owed is discarded.
+const LINGER_SECONDS: i64 = 3600;
+
+/// Does all that is to be done when the first process has ended.
+pub(super) fn finish(mut relay: Relay, order: &MonitorOrder) {
+    let code = reap(&relay);
+    let finished_at = now();
+    if let Some(group) = &relay.group
+        && !group.processes().is_empty()
+    {
+        group.kill_all();
+    }
+    relay.drain();
+    let oom_killed = relay.group.as_ref().is_some_and(|group| group.oom_kills() > 0);
+    let record = ExitRecord {
+        version: 1,
+        code,
+        oom_killed,
+        started_at: relay.started_at.nanoseconds(),
+        finished_at: finished_at.nanoseconds(),
+        error: String::new(),
+    };
+    if let Some(path) = &order.exit_file {
+        write_record(path, &record);
+    }
+    if let Some(plan) = &order.events {
+        announce(plan, &record);
+    }
+    if let Some(residence) = &relay.residence {
+        residence.vacate();
+    }
+    tell_clients(&mut relay, &record);
+    if is_container(order)
+        && let Some(group) = &relay.group
+    {
+        remove_group(group);
+    }
+    // Releases the lock: from here on the container may be started again.
+    relay.residence = None;
+    relay.release();
+    part(relay, order.after_exit.as_ref());
+}
+
+fn reap(relay: &Relay) -> u32 {
+    let status = rustix::io::retry_on_intr(|| {
+        rustix::process::waitid(WaitId::PidFd(relay.pidfd.as_fd()), WaitIdOptions::EXITED)
+    });
+    let Ok(Some(status)) = status else { return 255 };
+    let exit = status.exit_status().map(|code| code & 0xff);
+    let signal = status.terminating_signal().map(|signal| 128 + signal);
+    exit.or(signal).and_then(|code| u32::try_from(code).ok()).unwrap_or(255)
+}
+
+/// By way of a temporary name, so that a reader sees all or nothing. Not synced: after a crash of
+/// the host the container counts as ended with code 255 anyway.
+fn write_record(path: &Path, record: &ExitRecord) {
+    let Ok(text) = serde_json::to_vec(record) else { return };
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    if fs::write(&temporary, text).is_ok() {
+        let _ = fs::rename(&temporary, path);
+    }
+}
+
+fn announce(plan: &EventPlan, record: &ExitRecord) {
+    let mut text = String::new();
+    if let Some(line) = &plan.oom_line
+        && record.oom_killed
+    {
+        text.push_str(&fill_in(line, record));
+        text.push('\n');
+    }
+    text.push_str(&fill_in(&plan.die_line, record));
+    text.push('\n');
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::openat(CWD, &plan.path, flags, Mode::from_raw_mode(0o600)) else { return };
+    let _ = rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive));
+    let _ = rustix::io::retry_on_intr(|| rustix::io::write(&file, text.as_bytes()));
+}
+
+fn fill_in(line: &str, record: &ExitRecord) -> String {
+    let seconds = Timestamp::from_nanoseconds(record.finished_at).seconds();
+    let duration = record.finished_at.saturating_sub(record.started_at).max(0) / 1_000_000_000;
+    line.replace("@TIMENANO@", &record.finished_at.to_string())
+        .replace("@TIME@", &seconds.to_string())
+        .replace("@EXITCODE@", &record.code.to_string())
+        .replace("@DURATION@", &duration.to_string())
+}
+
+fn tell_clients(relay: &mut Relay, record: &ExitRecord) {
+    let [a, b, c, d] = record.code.to_be_bytes();
+    let payload = [a, b, c, d, u8::from(record.oom_killed)];
+    relay
+        .clients
+        .retain_mut(|client| client.attach.is_some() && client.send(FrameKind::Exit, &payload).is_ok());
+}
+
+/// Removes cgroups; a process may still be on its way out, so tries for a moment.
+pub(crate) fn remove_group(group: &cgroup::Group) {
+    for attempt in 0..100 {
+        if group.remove() {
+            return;
+        }
+        if attempt % 10 == 9 {
+            group.kill_all();
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Stays for clients that have not taken everything, and runs the last command.
+fn part(mut relay: Relay, last: Option<&LastCommand>) {
+    // Clients that are owed nothing must see the end of file now.
+    let was_slow = relay.flush_clients(0) || !relay.clients.is_empty();
+    let Some(last) = last else {
+        while relay.flush_clients(LINGER_SECONDS) {}
+        return;
+    };
+    if was_slow {
+        while relay.flush_clients(CLIENT_PATIENCE_SECONDS) {}
+    } else {
+        wait_for_remover(last);
+    }
+    if last.only_if_exists.exists() {
+        spawn_last(last);
+    }
+    while relay.flush_clients(LINGER_SECONDS) {}
+}
+
+/// A foreground command removes its container right after the exit frame; starting another command
+/// for nothing would cost more than looking again a moment later.
+fn wait_for_remover(last: &LastCommand) {
+    for _ in 0..20 {
+        if !last.only_if_exists.exists() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn spawn_last(last: &LastCommand) {
+    let arguments = last.arguments.iter().map(|argument| OsStr::from_bytes(argument));
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("mica").args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Ok(mut child) = command.spawn() {
+        let _ = child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> ExitRecord {
+        ExitRecord {
+            version: 1,
+            code: 137,
+            oom_killed: true,
+            started_at: 1_000_000_000,
+            finished_at: 4_500_000_000,
+            error: String::new(),
+        }
+    }
+
+    #[test]
+    fn events_are_filled_in_and_appended_together() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events");
+        fs::write(&path, "before\n").unwrap();
+        let plan = EventPlan {
+            path: path.clone(),
+            die_line: "die @EXITCODE@ @TIME@ @TIMENANO@ @DURATION@".to_owned(),
+            oom_line: Some("oom @TIME@".to_owned()),
+        };
+        announce(&plan, &record());
+        assert_eq!(fs::read_to_string(path).unwrap(), "before\noom 4\ndie 137 4 4500000000 3\n");
+    }
+
+    #[test]
+    fn a_record_is_read_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("exit.json");
+        assert_eq!(crate::exit_record(&path).unwrap(), None);
+        write_record(&path, &record());
+        assert_eq!(crate::exit_record(&path).unwrap(), Some(record()));
+    }
+}

@@ -1,0 +1,110 @@
+//! The monitor: the small process that is the parent of a container's first process.
+//!
+//! It holds the pipes or the terminal, writes the log, waits, and records the end. It does one
+//! thing at a time in one thread; whoever started the container may come and go.
+
+mod birth;
+mod client;
+mod end;
+mod feed;
+mod log;
+mod relay;
+
+use crate::error::SetupError;
+use crate::order::{self, Job, MonitorOrder, StartedMessage};
+pub(crate) use birth::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX, MESSAGE_TERMINAL};
+use birth::{Newborn, Nursery};
+pub(crate) use end::remove_group;
+use mica_model::Timestamp;
+use mica_model::frame::{FrameHeader, FrameKind};
+use relay::Relay;
+use rustix::fd::OwnedFd;
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+/// Does the work of a monitor whose socket is descriptor 0; gives its exit code.
+pub(crate) fn main() -> ExitCode {
+    let Ok(socket) = settle_down() else { return ExitCode::from(1) };
+    match order::receive(&socket) {
+        Ok(Some((order, child_order, descriptors))) => match run(socket, order, child_order, descriptors) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(1),
+        },
+        // The caller changed its mind: nothing was made, nothing is left.
+        Ok(None) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(1),
+    }
+}
+
+/// Leaves the caller's session, directory, signals and descriptors behind.
+fn settle_down() -> Result<UnixStream, Errno> {
+    mica_sys::process::close_inherited(3)?;
+    rustix::process::setsid()?;
+    mica_sys::signal::ignore_terminations();
+    mica_sys::process::forbid_inspection()?;
+    rustix::process::chdir("/")?;
+    rustix::process::umask(Mode::from_raw_mode(0o077));
+    let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3)?;
+    rustix::stdio::dup2_stdin(std::io::stdout())?;
+    Ok(UnixStream::from(socket))
+}
+
+fn run(
+    socket: UnixStream,
+    order: MonitorOrder,
+    child_order: Vec<u8>,
+    descriptors: Vec<OwnedFd>,
+) -> Result<(), SetupError> {
+    let born =
+        Nursery::prepare(&order, descriptors).and_then(|nursery| nursery.deliver(&order, &child_order));
+    let newborn = match born {
+        Ok(newborn) => newborn,
+        Err(error) => {
+            tell_failure(&socket, &error);
+            return Err(error);
+        }
+    };
+    drop(child_order);
+    watch(socket, &order, newborn);
+    Ok(())
+}
+
+fn watch(socket: UnixStream, order: &MonitorOrder, newborn: Newborn) {
+    let message = StartedMessage {
+        pid: newborn.pid,
+        started_at: newborn.started_at.nanoseconds(),
+        warnings: newborn.warnings.clone(),
+    };
+    let payload = postcard::to_stdvec(&message).unwrap_or_default();
+    // A caller that is gone by now does not stop the container.
+    let _ = tell(&socket, FrameKind::Started, &payload);
+    let mut relay = Relay::new(order, newborn);
+    relay.adopt(socket, order.attach.unwrap_or_default());
+    relay.until_exit();
+    end::finish(relay, order);
+}
+
+fn tell_failure(socket: &UnixStream, error: &SetupError) {
+    let payload = postcard::to_stdvec(error).unwrap_or_default();
+    let _ = tell(socket, FrameKind::Failed, &payload);
+}
+
+fn tell(mut socket: &UnixStream, kind: FrameKind, payload: &[u8]) -> std::io::Result<()> {
+    let mut frame = FrameHeader::new(kind, payload.len()).encode().to_vec();
+    frame.extend_from_slice(payload);
+    socket.write_all(&frame)
+}
+
+/// The clock, read once where an instant is recorded.
+fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
+}
+
+/// Whether the job is that of a container's first process.
+fn is_container(order: &MonitorOrder) -> bool {
+    matches!(order.job, Job::Container { .. })
+}

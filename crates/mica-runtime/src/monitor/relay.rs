@@ -1,0 +1,324 @@
+//! The loop of a monitor: container's output to log and clients, clients' input to the container.
+//!
+//! An attached client that does not read stops the reading of the container's output, as a terminal
+//! or a pipe would, so that memory stays flat and nothing is lost. It stops nothing else: the end of
+//! the container is noticed and recorded all the same, and what a slow client has not taken by then
+//! is kept for it alone.
+
+use super::birth::{Newborn, Residence};
+use super::client::{Client, Gone, Input};
+use super::feed::Feed;
+use super::log::Log;
+use crate::order::MonitorOrder;
+use crate::{Attach, StdinPlan, TerminalSize, cgroup};
+use mica_model::Timestamp;
+use mica_model::frame::FrameKind;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::termios::Winsize;
+use std::os::unix::net::UnixStream;
+
+/// Size of the one buffer that all reading goes through: the capacity of a pipe.
+const BUFFER_LENGTH: usize = 64 << 10;
+
+/// How long nothing must happen before memory is given back, in seconds.
+const IDLE_SECONDS: i64 = 1;
+
+/// A monitor at work.
+#[derive(Debug)]
+pub(super) struct Relay {
+    pub(super) pidfd: OwnedFd,
+    pub(super) started_at: Timestamp,
+    pub(super) residence: Option<Residence>,
+    pub(super) group: Option<cgroup::Group>,
+    pub(super) clients: Vec<Client>,
+    sources: Vec<Source>,
+    terminal: Option<OwnedFd>,
+    feed: Feed,
+    close_after_first: bool,
+    log: Log,
+    buffer: Vec<u8>,
+}
+
+/// A stream that the container writes to.
+#[derive(Debug)]
+struct Source {
+    kind: FrameKind,
+    descriptor: OwnedFd,
+}
+
+/// What one entry of the poll set was for.
+#[derive(Debug, Clone, Copy)]
+enum Watched {
+    End,
+    Listener,
+    Source(usize),
+    Feed,
+    Client(usize),
+}
+
+impl Relay {
+    pub(super) fn new(order: &MonitorOrder, newborn: Newborn) -> Self {
+        let mut sources = Vec::new();
+        let mut add = |kind, descriptor: Option<OwnedFd>| {
+            sources.extend(descriptor.map(|descriptor| Source { kind, descriptor }));
+        };
+        let duplicate = |terminal: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(terminal, 3).ok();
+        add(FrameKind::Stdout, newborn.stdout);
+        add(FrameKind::Stderr, newborn.stderr);
+        add(FrameKind::Stdout, newborn.terminal.as_ref().and_then(duplicate));
+        if let Some(terminal) = &newborn.terminal {
+            let _ = rustix::io::ioctl_fionbio(terminal, true);
+        }
+        let input = match order.stdin {
+            StdinPlan::Open { .. } => newborn.stdin.or_else(|| newborn.terminal.as_ref().and_then(duplicate)),
+            StdinPlan::Null => None,
+        };
+        // A terminal has no end of input that could be closed from this side.
+        let close_after_first =
+            order.stdin == StdinPlan::Open { close_after_first: true } && newborn.terminal.is_none();
+        Self {
+            pidfd: newborn.pidfd,
+            started_at: newborn.started_at,
+            residence: newborn.residence,
+            group: newborn.group,
+            clients: Vec::new(),
+            sources,
+            terminal: newborn.terminal,
+            feed: Feed::new(input),
+            close_after_first,
+            log: newborn.log,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Takes the starter's own connection in as the first client.
+    pub(super) fn adopt(&mut self, socket: UnixStream, attach: Attach) {
+        self.clients.extend(Client::new(socket, Some(attach)));
+    }
+
+    /// Works until the first process has ended.
+    pub(super) fn until_exit(&mut self) {
+        let mut is_busy = true;
+        loop {
+            let timeout = is_busy.then_some(Timespec { tv_sec: IDLE_SECONDS, tv_nsec: 0 });
+            let ready = self.wait(timeout);
+            is_busy = !ready.is_empty();
+            if !is_busy {
+                self.rest();
+            }
+            for (watched, flags) in ready.into_iter().rev() {
+                match watched {
+                    Watched::End => return,
+                    Watched::Listener => self.accept(),
+                    Watched::Source(index) => {
+                        self.read_source(index);
+                    }
+                    Watched::Feed => self.feed.flush(),
+                    Watched::Client(index) => self.serve(index, flags),
+                }
+            }
+        }
+    }
+
+    /// Gives memory back that a burst has taken.
+    fn rest(&mut self) {
+        self.buffer = Vec::new();
+        self.log.rest();
+        mica_sys::process::trim_memory();
+    }
+
+    fn wait(&self, timeout: Option<Timespec>) -> Vec<(Watched, PollFlags)> {
+        let mut watched = vec![Watched::End];
+        let mut set = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
+        if let Some(residence) = &self.residence {
+            watched.push(Watched::Listener);
+            set.push(PollFd::new(&residence.listener, PollFlags::IN));
+        }
+        if !self.clients.iter().any(Client::has_pending) {
+            for (index, source) in self.sources.iter().enumerate() {
+                watched.push(Watched::Source(index));
+                set.push(PollFd::new(&source.descriptor, PollFlags::IN));
+            }
+        }
+        if let Some(pipe) = self.feed.waiting() {
+            watched.push(Watched::Feed);
+            set.push(PollFd::from_borrowed_fd(pipe, PollFlags::OUT));
+        }
+        for (index, client) in self.clients.iter().enumerate() {
+            let is_heard = !client.read_closed && (!client.feeds() || self.feed.has_room());
+            let mut wanted = PollFlags::empty();
+            wanted.set(PollFlags::IN, is_heard);
+            wanted.set(PollFlags::OUT, client.has_pending());
+            // One that is neither heard nor owed anything is left out: its hang-up would be
+            // reported again and again while its last input waits for the container.
+            if !wanted.is_empty() || client.read_closed {
+                watched.push(Watched::Client(index));
+                set.push(PollFd::from_borrowed_fd(client.descriptor(), wanted));
+            }
+        }
+        match poll(&mut set, timeout.as_ref()) {
+            Ok(0) | Err(_) => Vec::new(),
+            Ok(_) => {
+                let ready = watched.into_iter().zip(set.iter().map(PollFd::revents));
+                ready.filter(|(_, flags)| !flags.is_empty()).collect()
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        let Some(residence) = &self.residence else { return };
+        while let Ok((socket, _)) = residence.listener.accept() {
+            let is_ours = rustix::net::sockopt::socket_peercred(&socket)
+                .is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::geteuid());
+            if is_ours {
+                self.clients.extend(Client::new(socket, None));
+            }
+        }
+    }
+
+    /// Reads once from a source; `false` when there is nothing (more) to read.
+    fn read_source(&mut self, index: usize) -> bool {
+        self.buffer.resize(BUFFER_LENGTH, 0);
+        let Some(source) = self.sources.get(index) else { return false };
+        let kind = source.kind;
+        match rustix::io::retry_on_intr(|| rustix::io::read(&source.descriptor, self.buffer.as_mut_slice())) {
+            Ok(length) if length > 0 => {
+                self.broadcast(kind, length);
+                true
+            }
+            Err(Errno::AGAIN) => false,
+            // A terminal whose every user has closed it reads as an error.
+            Ok(_) | Err(_) => {
+                self.sources.remove(index);
+                false
+            }
+        }
+    }
+
+    fn broadcast(&mut self, kind: FrameKind, length: usize) {
+        let bytes = &self.buffer[..length];
+        self.log.record(kind, bytes, super::now());
+        self.clients.retain_mut(|client| !client.wants(kind) || client.send(kind, bytes).is_ok());
+    }
+
+    fn serve(&mut self, index: usize, flags: PollFlags) {
+        if flags.contains(PollFlags::OUT) && self.clients[index].flush().is_err() {
+            return self.part_from(index);
+        }
+        if flags.contains(PollFlags::IN) {
+            return self.hear(index);
+        }
+        if flags.intersects(PollFlags::HUP | PollFlags::ERR) {
+            self.part_from(index);
+        }
+    }
+
+    fn hear(&mut self, index: usize) {
+        self.buffer.resize(BUFFER_LENGTH, 0);
+        let client = &mut self.clients[index];
+        match client.read(&mut self.buffer) {
+            Ok(0) => {
+                client.read_closed = true;
+                if client.feeds() {
+                    self.end_of_input();
+                }
+            }
+            Ok(length) => {
+                if self.obey(index, length).is_err() {
+                    self.part_from(index);
+                }
+            }
+            Err(Errno::AGAIN) => {}
+            Err(_) => self.part_from(index),
+        }
+    }
+
+    fn obey(&mut self, index: usize, length: usize) -> Result<(), Gone> {
+        let Self { clients, feed, terminal, buffer, close_after_first, .. } = self;
+        let client = &mut clients[index];
+        let feeds = |attach: Option<Attach>| attach.is_some_and(|attach| attach.stdin);
+        let mut may_feed = feeds(client.attach);
+        let (mut is_leaving, mut is_new) = (false, false);
+        client.parse(&buffer[..length], &mut |input| match input {
+            Input::Hello(hello) => {
+                is_new = true;
+                may_feed = hello.attach.stdin;
+            }
+            Input::Stdin(bytes) if may_feed => feed.push(bytes),
+            Input::StdinClose if may_feed && *close_after_first => feed.close(),
+            Input::Resize(size) => resize(terminal.as_ref(), size),
+            Input::Detach => is_leaving = true,
+            Input::Stdin(_) | Input::StdinClose => {}
+        })?;
+        if is_new {
+            client.send(FrameKind::Started, &[])?;
+        }
+        if is_leaving {
+            self.clients.remove(index);
+        }
+        Ok(())
+    }
+
+    fn part_from(&mut self, index: usize) {
+        if self.clients.remove(index).feeds() {
+            self.end_of_input();
+        }
+    }
+
+    /// A client that fed the container feeds it no more.
+    fn end_of_input(&mut self) {
+        if self.close_after_first {
+            self.feed.close();
+        }
+    }
+
+    /// Takes what is left in the pipes of a container that has ended.
+    ///
+    /// Bounded, because a process that outlives the first one could write for ever.
+    pub(super) fn drain(&mut self) {
+        const READS_MAX: usize = 64;
+        for index in (0..self.sources.len()).rev() {
+            for _ in 0..READS_MAX {
+                if !self.read_source(index) {
+                    break;
+                }
+            }
+        }
+        self.log.finish(super::now());
+    }
+
+    /// Sends what clients have not taken yet, waiting `timeout` seconds at most for any of them to
+    /// take something; `false` when that time has passed or nothing is left.
+    pub(super) fn flush_clients(&mut self, timeout: i64) -> bool {
+        self.clients.retain_mut(|client| client.flush().is_ok());
+        self.clients.retain(Client::has_pending);
+        if self.clients.is_empty() {
+            return false;
+        }
+        let interest = PollFlags::OUT;
+        let mut set: Vec<PollFd<'_>> = self
+            .clients
+            .iter()
+            .map(|client| PollFd::from_borrowed_fd(client.descriptor(), interest))
+            .collect();
+        let timeout = Timespec { tv_sec: timeout, tv_nsec: 0 };
+        !matches!(poll(&mut set, Some(&timeout)), Ok(0))
+    }
+
+    /// Lets go of the container's streams.
+    pub(super) fn release(&mut self) {
+        self.sources.clear();
+        self.terminal = None;
+        self.feed = Feed::new(None);
+        self.buffer = Vec::new();
+    }
+}
+
+fn resize(terminal: Option<&OwnedFd>, size: TerminalSize) {
+    if let Some(terminal) = terminal {
+        let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let _ = rustix::termios::tcsetwinsize(terminal.as_fd(), size);
+    }
+}

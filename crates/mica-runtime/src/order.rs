@@ -1,0 +1,171 @@
+//! What travels between a caller and the monitor it has spawned, over the monitor's first socket.
+//!
+//! First comes one message of the caller: two lengths, the monitor's part and the child's part, each
+//! in postcard, with open namespaces attached. The child's part is decoded by the child only, so
+//! that the long-lived monitor stays small. Then the monitor answers with frames.
+
+use crate::plan::{AfterExit, EventPlan, LogPlan, NamespacePlan, ProcessPlan, Resources, RootPlan};
+use crate::{Attach, ContainerPlan, NamespaceKind, RuntimeError, StdinPlan, TerminalSize, cgroup};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+use serde::{Deserialize, Serialize};
+use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+/// Most descriptors in one message.
+const DESCRIPTORS_MAX: usize = 8;
+
+/// The longest message believed, in bytes.
+const MESSAGE_LENGTH_MAX: usize = 64 << 20;
+
+/// The monitor's part.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct MonitorOrder {
+    pub(crate) job: Job,
+    pub(crate) exit_file: Option<PathBuf>,
+    pub(crate) log: LogPlan,
+    pub(crate) events: Option<EventPlan>,
+    pub(crate) stdin: StdinPlan,
+    pub(crate) terminal: bool,
+    pub(crate) attach: Option<Attach>,
+    pub(crate) after_exit: Option<LastCommand>,
+}
+
+/// What kind of process the monitor looks after.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Job {
+    /// The first process of a container.
+    Container {
+        run_directory: PathBuf,
+        cgroup: String,
+        resources: Resources,
+        namespaces: Vec<NamespacePlan>,
+        /// Kinds of the namespaces attached to the message, in their order.
+        joined: Vec<NamespaceKind>,
+    },
+    /// A further one; a pidfd of the first is attached to the message.
+    Exec { group: cgroup::Group },
+}
+
+/// [`AfterExit`] as bytes, since arguments need not be UTF-8.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LastCommand {
+    pub(crate) arguments: Vec<Vec<u8>>,
+    pub(crate) only_if_exists: PathBuf,
+}
+
+impl From<AfterExit> for LastCommand {
+    fn from(after: AfterExit) -> Self {
+        let arguments = after.arguments.into_iter().map(OsStringExt::into_vec).collect();
+        Self { arguments, only_if_exists: after.only_if_exists }
+    }
+}
+
+/// The child's part.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ChildOrder {
+    pub(crate) process: ProcessPlan,
+    pub(crate) user: Option<String>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) terminal_size: Option<TerminalSize>,
+    /// `None` for a further process of a running container.
+    pub(crate) container: Option<Birth>,
+}
+
+/// What only the first process does.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Birth {
+    pub(crate) plan: ContainerPlan,
+    pub(crate) root: RootPlan,
+    /// Where the root is attached while it is built, inside the new mount namespace only.
+    pub(crate) run_directory: PathBuf,
+}
+
+/// The monitor's answer to a successful start, in a `Started` frame.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StartedMessage {
+    pub(crate) pid: u32,
+    pub(crate) started_at: i64,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Sends the message.
+pub(crate) fn send(
+    socket: &UnixStream,
+    monitor: &MonitorOrder,
+    child: &ChildOrder,
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(), RuntimeError> {
+    let encode = |what| move |source| RuntimeError::Encode { what, source };
+    let monitor = postcard::to_stdvec(monitor).map_err(encode("the plan of the monitor"))?;
+    let child = postcard::to_stdvec(child).map_err(encode("the plan of the process"))?;
+    let mut message = Vec::with_capacity(8 + monitor.len() + child.len());
+    message.extend_from_slice(&(monitor.len() as u32).to_le_bytes());
+    message.extend_from_slice(&(child.len() as u32).to_le_bytes());
+    message.extend_from_slice(&monitor);
+    message.extend_from_slice(&child);
+    let talk = |source: std::io::Error| RuntimeError::Talk { source };
+    let sent = send_with(socket.as_fd(), &message, descriptors).map_err(|errno| talk(errno.into()))?;
+    let mut stream = socket;
+    stream.write_all(&message[sent..]).map_err(talk)
+}
+
+/// Receives the message; `None` when the caller went away without one.
+pub(crate) fn receive(socket: &UnixStream) -> std::io::Result<Option<(MonitorOrder, Vec<u8>, Vec<OwnedFd>)>> {
+    let mut head = [0; 8];
+    let (received, descriptors) = receive_with(socket.as_fd(), &mut head)?;
+    if received == 0 {
+        return Ok(None);
+    }
+    let mut stream = socket;
+    stream.read_exact(&mut head[received..])?;
+    let length = |bytes: [u8; 4]| u32::from_le_bytes(bytes) as usize;
+    let monitor_length = length([head[0], head[1], head[2], head[3]]);
+    let child_length = length([head[4], head[5], head[6], head[7]]);
+    if monitor_length.saturating_add(child_length) > MESSAGE_LENGTH_MAX {
+        return Err(Errno::MSGSIZE.into());
+    }
+    let mut monitor = vec![0; monitor_length];
+    stream.read_exact(&mut monitor)?;
+    let mut child = vec![0; child_length];
+    stream.read_exact(&mut child)?;
+    let order = postcard::from_bytes(&monitor).map_err(|_| Errno::BADMSG)?;
+    Ok(Some((order, child, descriptors)))
+}
+
+/// sendmsg(2) with descriptors (`SCM_RIGHTS`); gives how many bytes went.
+pub(crate) fn send_with(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<usize, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(Errno::TOOBIG);
+    }
+    rustix::io::retry_on_intr(|| sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL))
+}
+
+/// recvmsg(2) with descriptors; those received are closed on exec.
+pub(crate) fn receive_with(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::io::retry_on_intr(|| {
+        recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)
+    })?;
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
+        }
+    }
+    Ok((received.bytes, descriptors))
+}
