@@ -3,16 +3,20 @@
 //! This room knows what an image is made of and how it travels in files. It doesn't know where
 //! layers are unpacked: their content goes in and out as [`std::io::Read`] and [`std::io::Write`].
 
+pub mod archive;
 pub mod blob;
 pub mod chain;
 pub mod config;
 pub mod document;
 pub mod error;
 pub mod media_type;
+pub mod platform;
 
+pub use archive::{ArchiveImage, ArchiveLayer, ArchiveOptions, LayerReader, read_archive};
 pub use blob::{Blob, BlobStore, BlobWriter, Verified};
 pub use chain::chain_ids;
 pub use config::change::{apply_change, apply_changes};
 pub use config::{Config, Healthcheck, History, ImageConfig, NewImage};
 pub use document::{DOCUMENT_SIZE_MAX, Document, digest_of};
 pub use error::{Error, Result};
+pub use platform::Platform;
