@@ -1,12 +1,15 @@
 //! Walks the tree of a template and writes its text.
 
 use super::ast::{Branch, Command, Node, Operand, OperandKind, Pipeline, Place};
-use super::value::type_name;
+use super::value::{Nature, omitted, type_name};
 use super::{Missing, Mode, Template, TemplateError, Value, function, printf};
 use serde_json::Value as Json;
 
 /// How deep actions and templates may call one another.
 const DEPTH_MAX: usize = 200;
+
+/// What is written for a key that a map does not have.
+const NO_VALUE: &str = "<no value>";
 
 /// Whether to go on after a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,11 +89,16 @@ impl<'t, 'a> Evaluator<'t, 'a> {
     }
 
     fn write(&mut self, value: &Value<'a>) {
-        match value {
-            Value::Missing => self.text.push_str("<no value>"),
-            value if value.json().is_null() => self.text.push_str("<no value>"),
-            value => self.text.push_str(&printf::plain(&value.json())),
-        }
+        let json = value.json();
+        let text = match value {
+            _ if !json.is_null() => &printf::plain(&json),
+            Value::Missing => NO_VALUE,
+            _ if self.mode.missing() == Missing::NoValue => NO_VALUE,
+            Value::Data { nature: Nature::Map, .. } => "map[]",
+            Value::Data { nature: Nature::Plain, .. } => "[]",
+            _ => "<nil>",
+        };
+        self.text.push_str(text);
     }
 
     fn call_template(
@@ -235,8 +243,13 @@ impl<'t, 'a> Evaluator<'t, 'a> {
     }
 
     fn path(&self, mut value: Value<'a>, path: &[String], place: Place) -> Evaluated<Value<'a>> {
-        for name in path {
-            value = self.field(&value, name, place)?;
+        for (index, name) in path.iter().enumerate() {
+            let field = self.field(&value, name, place);
+            // Only the last name may stand for something left out: nothing has no fields.
+            value = match (field, omitted(name)) {
+                (Err(_), Some(empty)) if index + 1 == path.len() && value.is_document() => empty.into(),
+                (field, _) => field?,
+            };
         }
         Ok(value)
     }

@@ -154,7 +154,8 @@ fn length(json: &Json) -> Result<usize, String> {
         Json::String(text) => Ok(text.len()),
         Json::Array(items) => Ok(items.len()),
         Json::Object(map) => Ok(map.len()),
-        Json::Null => Err("len of nil pointer".to_owned()),
+        // Null stands for an empty list or map of docker's types far more often than for nothing.
+        Json::Null => Ok(0),
         other => Err(format!("len of type {}", type_name(other))),
     }
 }

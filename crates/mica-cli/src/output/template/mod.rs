@@ -9,7 +9,7 @@ mod parser;
 mod printf;
 mod value;
 
-pub use value::{Object, Value};
+pub use value::{Nature, Object, Value};
 
 use ast::{Node, Place};
 

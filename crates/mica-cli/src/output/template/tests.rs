@@ -9,6 +9,8 @@ fn document() -> Json {
         "Metadata": {},
         "Endpoints": {"docker": {"Host": "unix:///run/x.sock", "SkipTLSVerify": false}},
         "Config": {"Labels": {"a": "b"}, "Empty": null},
+        "State": {"Running": true, "Restarts": 0},
+        "Nothing": {"Labels": null, "Binds": null, "Init": null},
         "List": [1, 2.5, "x", null, true],
     })
 }
@@ -106,6 +108,20 @@ fn complaints_about_the_data() {
         (
             "{{define \"r\"}}{{template \"r\"}}{{end}}{{template \"r\"}}",
             "! :1:25: executing \"r\" at <{{template \"r\"}}>: exceeded maximum template depth (200)",
+        ),
+    ]);
+}
+
+#[test]
+fn what_is_null_or_left_out() {
+    check(&[
+        ("{{.Nothing.Labels}} {{.Nothing.Binds}} {{.Nothing.Init}}", "map[] [] <nil>"),
+        ("{{index .Nothing.Labels \"a\"}}|{{len .Nothing.Binds}}|{{json .Nothing.Binds}}", "|0|null"),
+        ("{{range .List}}{{.}},{{end}}", "1,2.5,x,<nil>,true,"),
+        ("{{.State.Health}}{{if .State.Health}}{{.State.Health.Status}}{{else}} none{{end}}", "<nil> none"),
+        (
+            "{{.State.Health.Status}}",
+            "! :1:8: executing \"\" at <.State.Health.Status>: map has no entry for key \"Health\"",
         ),
     ]);
 }

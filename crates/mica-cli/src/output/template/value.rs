@@ -27,12 +27,12 @@ pub trait Object {
 pub enum Value<'a> {
     /// A key that a map does not have: `<no value>`.
     Missing,
-    /// Data that the caller owns. `free` marks maps whose keys people choose, such as labels.
+    /// Data that the caller owns.
     Data {
         /// The data.
         json: &'a Json,
-        /// Whether missing keys are no mistake.
-        free: bool,
+        /// What docker's type for it is.
+        nature: Nature,
     },
     /// Data that a function made.
     Made(Rc<Json>),
@@ -40,27 +40,45 @@ pub enum Value<'a> {
     Object(&'a dyn Object),
 }
 
-/// Fields that are maps with keys of people's choice.
-const FREE: &[&str] = &[
-    "Labels",
-    "Networks",
-    "Ports",
-    "Options",
-    "Volumes",
-    "ExposedPorts",
-    "Sysctls",
-    "Annotations",
-    "Tmpfs",
-    "Config",
-    "DriverOpts",
-    "PortBindings",
-    "Data",
-    "Opts",
-    "Containers",
-    "StorageOpt",
-    "Attributes",
-    "Metadata",
-];
+/// What docker's own types say about a value and JSON does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nature {
+    /// A structure or list: missing fields are mistakes, null is an empty list.
+    Plain,
+    /// A map with keys of people's choice, such as labels; null is an empty map.
+    Map,
+    /// Something that may be absent: null is nil.
+    Pointer,
+}
+
+impl Nature {
+    /// What the value of a field is by its name.
+    fn of(field: &str) -> Self {
+        match field {
+            "Annotations" | "Attributes" | "Config" | "Containers" | "Data" | "DriverOpts"
+            | "ExposedPorts" | "Labels" | "Metadata" | "Networks" | "Options" | "Opts" | "PortBindings"
+            | "Ports" | "StorageOpt" | "Sysctls" | "Tmpfs" | "Volumes" => Self::Map,
+            "" | "Descriptor" | "Health" | "Healthcheck" | "IPAMConfig" | "Init" | "MemorySwappiness"
+            | "OomKillDisable" | "PidsLimit" | "SizeRootFs" | "SizeRw" | "StopTimeout" => Self::Pointer,
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// The value of a field that docker's types have, but that documents leave out when it is empty.
+pub(super) fn omitted(field: &str) -> Option<Json> {
+    Some(match field {
+        "Annotations" | "ExposedPorts" | "StorageOpt" | "Sysctls" | "Tmpfs" => {
+            Json::Object(serde_json::Map::new())
+        }
+        "Mounts" | "OnBuild" | "Shell" => Json::Array(Vec::new()),
+        "Author" | "Comment" | "MacAddress" | "OsVersion" | "Runtime" | "StopSignal" | "Variant"
+        | "VolumeDriver" => "".into(),
+        "ArgsEscaped" | "NetworkDisabled" => false.into(),
+        field if Nature::of(field) == Nature::Pointer => Json::Null,
+        _ => return None,
+    })
+}
 
 impl fmt::Debug for Value<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,7 +99,7 @@ impl<'a> From<Json> for Value<'a> {
 impl<'a> Value<'a> {
     /// A borrowed document.
     pub const fn data(json: &'a Json) -> Self {
-        Self::Data { json, free: false }
+        Self::Data { json, nature: Nature::Plain }
     }
 
     /// The value as JSON; what is missing is null.
@@ -117,14 +135,19 @@ impl<'a> Value<'a> {
     /// A part of it, borrowed from where the whole is borrowed from.
     pub(super) fn child(&self, pick: impl Fn(&Json) -> Option<&Json>, name: &str) -> Option<Self> {
         match self {
-            Self::Data { json, .. } => pick(json).map(|json| Self::Data { json, free: FREE.contains(&name) }),
+            Self::Data { json, .. } => pick(json).map(|json| Self::Data { json, nature: Nature::of(name) }),
             _ => pick(&self.json()).map(|json| json.clone().into()),
         }
     }
 
+    /// Whether it is data with named fields.
+    pub(super) fn is_document(&self) -> bool {
+        !matches!(self, Self::Object(_)) && self.json().is_object()
+    }
+
     /// Whether missing keys are no mistake here.
     pub(super) const fn is_free(&self) -> bool {
-        matches!(self, Self::Data { free: true, .. } | Self::Made(_))
+        matches!(self, Self::Data { nature: Nature::Map, .. } | Self::Made(_))
     }
 }
 
