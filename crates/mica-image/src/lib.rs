@@ -11,6 +11,7 @@ pub mod document;
 pub mod error;
 pub mod media_type;
 pub mod platform;
+pub mod save;
 
 pub use archive::{ArchiveImage, ArchiveLayer, ArchiveOptions, LayerReader, read_archive};
 pub use blob::{Blob, BlobStore, BlobWriter, Verified};
@@ -20,3 +21,4 @@ pub use config::{Config, Healthcheck, History, ImageConfig, NewImage};
 pub use document::{DOCUMENT_SIZE_MAX, Document, digest_of};
 pub use error::{Error, Result};
 pub use platform::Platform;
+pub use save::{LayerSource, SavedImage, WriteLayer, write_archive};
