@@ -118,6 +118,33 @@ fn a_closed_reader_ends_the_loop() {
 }
 
 #[test]
+fn a_busy_reader_does_not_hold_up_the_input() {
+    const OUTPUT: usize = 100 << 10;
+    let (client, mut monitor) = UnixStream::pair().unwrap();
+    let ((stdin, feed), (drain, stdout)) = (pipe(), pipe());
+    let monitor = thread::spawn(move || {
+        send(&mut monitor, FrameKind::Stdout, &vec![7; OUTPUT]);
+        while rustix::io::ioctl_fionread(&drain).unwrap() < 64 << 10 {
+            thread::yield_now();
+        }
+        // From here on the loop waits for a reader that does not come before the input has.
+        File::from(feed).write_all(b"x").unwrap();
+        let input = receive(&mut monitor);
+        let close = receive(&mut monitor);
+        let mut output = vec![0; OUTPUT];
+        File::from(drain).read_exact(&mut output).unwrap();
+        send(&mut monitor, FrameKind::Exit, &[0, 0, 0, 0, 0]);
+        (input, close, output)
+    });
+    let options = AttachOptions { stdin: Some(stdin.as_fd()), stdout: Some(stdout.as_fd()), ..silent() };
+    assert_eq!(attach_loop(&client, options).unwrap(), AttachEnd::Exit { code: 0, out_of_memory: false });
+    let (input, close, output) = monitor.join().unwrap();
+    assert_eq!(input, Some((FrameKind::Stdin, b"x".to_vec())));
+    assert_eq!(close, Some((FrameKind::StdinClose, vec![])));
+    assert!(output.iter().all(|byte| *byte == 7));
+}
+
+#[test]
 fn a_terminal_is_raw_meanwhile_and_its_size_is_sent() {
     let _alone = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
     let (controller, user) = terminal_pair();
