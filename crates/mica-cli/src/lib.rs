@@ -17,6 +17,7 @@ mod file_output;
 mod help;
 pub mod output;
 pub mod report;
+mod row;
 pub mod terminal;
 #[cfg(test)]
 mod testing;

@@ -1,8 +1,10 @@
 //! Commands about images, one file each.
 
+pub mod history;
 pub mod import;
 pub mod inspect;
 pub mod load;
+pub mod ls;
 pub mod prune;
 pub mod pull;
 pub mod rm;
@@ -19,9 +21,11 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// All of them.
 pub const COMMANDS: &[Command] = &[
+    history::COMMAND,
     import::COMMAND,
     inspect::COMMAND,
     load::COMMAND,
+    ls::COMMAND,
     prune::COMMAND,
     pull::COMMAND,
     rm::COMMAND,

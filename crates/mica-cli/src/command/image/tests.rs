@@ -3,7 +3,11 @@
 use crate::fake::FakeEngine;
 use crate::testing::{outcome as ran, run};
 use mica_api::Error;
-use mica_api::types::image::{ImageDelete, LoadedImage};
+use mica_api::types::container::GraphDriver;
+use mica_api::types::image::{
+    HistoryEntry, ImageDelete, ImageInspect, ImageMetadata, ImageSummary, LoadedImage, RootFs,
+};
+use mica_model::Timestamp;
 
 #[test]
 fn tag_names_both() {
@@ -135,4 +139,121 @@ fn pull_says_whether_anything_changed() {
     let planned = run(&FakeEngine::default(), &["pull", "-a", "hello"]);
     assert_eq!(planned.0, 125);
     assert!(planned.2.starts_with("--all-tags is not supported yet by mica"), "{}", planned.2);
+}
+
+fn image(tags: &[&str]) -> ImageSummary {
+    ImageSummary {
+        id: format!("sha256:{}", "c".repeat(64)),
+        parent_id: String::new(),
+        repo_tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        repo_digests: Vec::new(),
+        created: 1,
+        size: 1_982_263,
+        shared_size: -1,
+        labels: None,
+        containers: -1,
+    }
+}
+
+#[test]
+fn images_are_a_table() {
+    let engine = FakeEngine::default().will("image_list", Ok(vec![image(&["bb:1", "bb:2"]), image(&[])]));
+    let (code, output, _) = run(&engine, &["images", "bb*", "-f", "dangling=false"]);
+    assert_eq!(code, 0);
+    let lines: Vec<_> = output.lines().collect();
+    assert!(lines[0].starts_with("REPOSITORY   TAG       IMAGE ID       CREATED"), "{output}");
+    assert!(lines[1].starts_with("bb           1         cccccccccccc   5"), "{output}");
+    assert!(lines[1].ends_with(" years ago   1.98MB"), "{output}");
+    assert!(lines[3].starts_with("<none>       <none>    cccccccccccc"), "{output}");
+    assert_eq!(
+        engine.calls(),
+        [
+            r#"image_list ImageListOptions { all: false, filters: Filters { values: {"dangling": {"false"}, "reference": {"bb*"}} }, shared_size: false }"#
+        ]
+    );
+}
+
+#[test]
+fn images_have_all_formats() {
+    for (arguments, expected) in [
+        (&["images", "-q"][..], "cccccccccccc\ncccccccccccc\n"),
+        (&["images", "--format", "{{.Repository}}:{{.Tag}} {{.Size}}"], "bb:1 1.98MB\nbb:2 1.98MB\n"),
+        (
+            &["image", "ls", "--format", "table {{.Tag}}\t{{.CreatedAt}}"],
+            "TAG       CREATED AT\n1         1970-01-01 00:00:01 +0000 UTC\n2         1970-01-01 00:00:01 +0000 UTC\n",
+        ),
+    ] {
+        let engine = FakeEngine::default().will("image_list", Ok(vec![image(&["bb:1", "bb:2"])]));
+        assert_eq!(run(&engine, arguments), ran(0, expected, ""), "{arguments:?}");
+    }
+    let (code, _, error) = run(&FakeEngine::default(), &["images", "--format", "{{.ID"]);
+    assert_eq!((code, error.as_str()), (1, "template parsing error: template: :1: unclosed action\n"));
+}
+
+#[test]
+fn history_shortens_what_made_a_layer() {
+    let entry = |id: &str, created_by: &str| HistoryEntry {
+        id: id.to_owned(),
+        created: 1,
+        created_by: created_by.to_owned(),
+        tags: None,
+        size: 1_982_263,
+        comment: "why".to_owned(),
+        layer_path: "/m/1".to_owned(),
+    };
+    let entries =
+        || vec![entry(&format!("sha256:{}", "c".repeat(64)), &"x".repeat(50)), entry("<missing>", "RUN\ta")];
+    let engine = FakeEngine::default().will("image_history", Ok(entries()));
+    let format = "{{.ID}} {{.CreatedAt}} {{.CreatedBy}} {{.Size}} {{.LayerPath}}";
+    assert_eq!(
+        run(&engine, &["history", "--format", format, "bb"]).1,
+        format!(
+            "cccccccccccc 1970-01-01T00:00:01Z {}… 1.98MB /m/1\n<missing> 1970-01-01T00:00:01Z RUN a 1.98MB /m/1\n",
+            "x".repeat(44)
+        )
+    );
+    let engine = FakeEngine::default().will("image_history", Ok(entries()));
+    let (_, output, _) = run(&engine, &["history", "-H=false", "--no-trunc", "bb"]);
+    let second = output.lines().nth(2).unwrap_or_default();
+    assert!(output.starts_with("IMAGE  ") && output.contains("CREATED AT"), "{output}");
+    assert!(
+        second.starts_with("<missing>")
+            && second.ends_with(
+                "1970-01-01T00:00:01Z   RUN a                                                1982263   why"
+            ),
+        "{output}"
+    );
+}
+
+#[test]
+fn inspect_goes_on_and_fails_at_the_end() {
+    let (code, output, error) = run(&FakeEngine::default(), &["image", "inspect", "nope"]);
+    assert_eq!((code, output.as_str(), error.as_str()), (1, "[]\n", "Error: No such image: nope\n"));
+    let engine = FakeEngine::default().will("image_inspect", Ok(inspected()));
+    let format = "{{.Os}}/{{.Architecture}} {{index .RepoTags 0}} {{json .RootFS.Layers}}";
+    assert_eq!(
+        run(&engine, &["inspect", "-f", format, "bb", "nope"]),
+        ran(1, "linux/amd64 bb:1 [\"sha256:0\"]\n", "Error: No such object: nope\n")
+    );
+}
+
+fn inspected() -> ImageInspect {
+    ImageInspect {
+        id: "sha256:c".to_owned(),
+        repo_tags: vec!["bb:1".to_owned()],
+        repo_digests: Vec::new(),
+        parent: String::new(),
+        comment: String::new(),
+        created: None,
+        author: String::new(),
+        config: None,
+        architecture: "amd64".to_owned(),
+        variant: String::new(),
+        os: "linux".to_owned(),
+        size: 1,
+        graph_driver: GraphDriver::default(),
+        root_fs: RootFs { kind: "layers".to_owned(), layers: vec!["sha256:0".to_owned()] },
+        metadata: ImageMetadata { last_tag_time: Timestamp::NEVER },
+        layer_paths: vec!["/m/0".to_owned()],
+    }
 }
