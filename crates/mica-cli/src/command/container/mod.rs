@@ -10,6 +10,7 @@ pub mod exec;
 pub mod export;
 pub mod kill;
 pub mod logs;
+pub mod ls;
 pub mod pause;
 pub mod port;
 pub mod prune;
@@ -42,6 +43,7 @@ pub const COMMANDS: &[Command] = &[
     export::COMMAND,
     kill::COMMAND,
     logs::COMMAND,
+    ls::COMMAND,
     pause::COMMAND,
     port::COMMAND,
     prune::COMMAND,
