@@ -2,6 +2,7 @@
 
 pub mod completion;
 pub mod definition;
+pub mod df;
 pub mod events;
 pub mod info;
 pub mod inspect;
@@ -15,6 +16,7 @@ use crate::command::Command;
 pub const COMMANDS: &[Command] = &[
     completion::COMMAND,
     definition::COMMAND,
+    df::COMMAND,
     events::COMMAND,
     info::COMMAND,
     inspect::COMMAND,
@@ -22,3 +24,6 @@ pub const COMMANDS: &[Command] = &[
     prune::COMMAND,
     version::COMMAND,
 ];
+
+#[cfg(test)]
+mod tests;
