@@ -69,10 +69,8 @@ pub fn resize(run_directory: &Path, size: TerminalSize) -> Result<(), RuntimeErr
     // Answered by nothing: the monitor obeys frames in their order, and leaving is the next one.
     frame.extend(FrameHeader::new(FrameKind::Detach, 0).encode());
     stream.write_all(&frame).map_err(|source| RuntimeError::Talk { source })?;
-    match stream.read(&mut [0]) {
-        Ok(_) => Ok(()),
-        Err(source) => Err(RuntimeError::Talk { source }),
-    }
+    stream.read_to_end(&mut Vec::new()).map_err(|source| RuntimeError::Talk { source })?;
+    Ok(())
 }
 
 /// Connects to the monitor and waits until it has taken the client in; frames as in

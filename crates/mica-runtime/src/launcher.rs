@@ -2,7 +2,7 @@
 
 use crate::control::Target;
 use crate::error::{SetupError, SetupStep};
-use crate::order::{self, Birth, ChildOrder, Job, MonitorOrder, StartedMessage};
+use crate::order::{self, Birth, ChildOrder, ContainerJob, Job, MonitorOrder, StartedMessage};
 use crate::{ExecPlan, JoinedNamespace, LogPlan, RuntimeError, StartPlan, cgroup, sealed};
 use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
 use mica_model::{ContainerId, Timestamp};
@@ -128,13 +128,13 @@ fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<JoinedNamespace>) {
     let cgroup =
         if container.cgroup.is_empty() { format!("mica/{}", plan.id) } else { container.cgroup.clone() };
     let monitor = MonitorOrder {
-        job: Job::Container {
+        job: Job::Container(Box::new(ContainerJob {
             run_directory: plan.run_directory.clone(),
             cgroup,
             resources: container.resources.clone(),
             namespaces: container.namespaces.clone(),
             joined: plan.joined.iter().map(|join| join.kind).collect(),
-        },
+        })),
         exit_file: Some(plan.exit_file),
         log: plan.log,
         events: plan.events,

@@ -42,16 +42,20 @@ pub(crate) struct MonitorOrder {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Job {
     /// The first process of a container.
-    Container {
-        run_directory: PathBuf,
-        cgroup: String,
-        resources: Resources,
-        namespaces: Vec<NamespacePlan>,
-        /// Kinds of the namespaces attached to the message, in their order.
-        joined: Vec<NamespaceKind>,
-    },
+    Container(Box<ContainerJob>),
     /// A further one; a pidfd of the first is attached to the message.
     Exec { group: cgroup::Group },
+}
+
+/// The first process of a container.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ContainerJob {
+    pub(crate) run_directory: PathBuf,
+    pub(crate) cgroup: String,
+    pub(crate) resources: Resources,
+    pub(crate) namespaces: Vec<NamespacePlan>,
+    /// Kinds of the namespaces attached to the message, in their order.
+    pub(crate) joined: Vec<NamespaceKind>,
 }
 
 /// [`AfterExit`] as bytes, since arguments need not be UTF-8.
@@ -117,8 +121,11 @@ pub(crate) fn send(
     stream.write_all(&message[sent..]).map_err(talk)
 }
 
+/// A received message: the monitor's part, the child's part still encoded, and the descriptors.
+pub(crate) type Received = (MonitorOrder, Vec<u8>, Vec<OwnedFd>);
+
 /// Receives the message; `None` when the caller went away without one.
-pub(crate) fn receive(socket: &UnixStream) -> std::io::Result<Option<(MonitorOrder, Vec<u8>, Vec<OwnedFd>)>> {
+pub(crate) fn receive(socket: &UnixStream) -> std::io::Result<Option<Received>> {
     let mut head = [0; 8];
     let (received, descriptors) = receive_with(socket.as_fd(), &mut head)?;
     if received == 0 {

@@ -158,8 +158,8 @@ impl Group {
     /// Removes the directories; `false` when a process is still in one.
     pub(crate) fn remove(&self) -> bool {
         let directories = self.legacy.iter().map(|group| &group.directory).chain(&self.unified);
-        // Not short-circuiting: each hierarchy is to be tidied even if another one is busy.
-        directories.map(|directory| remove_tree(Path::new(directory))).fold(true, |all, one| all && one)
+        // All of them, even if one is busy.
+        directories.filter(|directory| !remove_tree(Path::new(directory))).count() == 0
     }
 }
 

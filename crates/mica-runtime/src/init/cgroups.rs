@@ -42,7 +42,7 @@ fn copy(directory: &str) -> Chapter<OwnedFd> {
 impl View {
     /// Shows the directories at `place`. Always read-only unless the document asks for writing, as
     /// a cgroup of version 1 that can be written to leads out of the container.
-    pub(super) fn attach(self, place: OwnedFd, plan: &MountPlan) -> Chapter {
+    pub(super) fn attach(self, place: &OwnedFd, plan: &MountPlan) -> Chapter {
         let failed = |errno| at(SetupStep::Mount, plan.destination.clone())(errno);
         let attributes = ATTRIBUTES & !attribute::RDONLY | plan.attributes;
         let set = |mount: &OwnedFd| attribute::set(mount.as_fd(), attributes, 0, Reach::One);
@@ -51,7 +51,7 @@ impl View {
             set(&unified).map_err(failed)?;
             return attach_at(unified.as_fd(), place.as_fd()).map_err(failed);
         }
-        self.attach_each(&place, &set).map_err(failed)
+        self.attach_each(place, &set).map_err(failed)
     }
 
     fn attach_each(self, place: &OwnedFd, set: &dyn Fn(&OwnedFd) -> Result<(), Errno>) -> Result<(), Errno> {

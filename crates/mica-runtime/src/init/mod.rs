@@ -98,7 +98,7 @@ fn live(order: &[u8], inheritance: Inheritance) -> Chapter<std::convert::Infalli
         }
         (None, None) => return Err(SetupError::new(SetupStep::Plan, "target", Errno::BADMSG)),
     }
-    program::become_it(order.process, order.user.as_deref(), &order.groups, streams)
+    program::become_it(&order.process, order.user.as_deref(), &order.groups, streams)
 }
 
 /// Builds the file system and moves into it; gives the terminal, if one is wanted.
@@ -136,7 +136,7 @@ fn build(
     if plan.root_read_only {
         root::make_read_only(&root)?;
     }
-    root::pivot(root)?;
+    root::pivot(&root)?;
     Ok(terminal)
 }
 

@@ -75,7 +75,7 @@ pub(super) fn mount_all(
             (MountKind::Cgroup, _) => {
                 let place = ordinary_directory(root, &plan.destination)?;
                 if let Some(view) = cgroups.take() {
-                    view.attach(place, plan)?;
+                    view.attach(&place, plan)?;
                 }
             }
             (MountKind::Bind { .. }, None) => {

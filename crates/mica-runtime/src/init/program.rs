@@ -17,20 +17,20 @@ const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// Takes on everything that `process` says and executes its program.
 pub(super) fn become_it(
-    process: ProcessPlan,
+    process: &ProcessPlan,
     wanted_user: Option<&str>,
     extra_groups: &[String],
     streams: [Option<OwnedFd>; 3],
 ) -> Chapter<Infallible> {
     let root = Root::current().map_err(at(SetupStep::Directory, "/"))?;
-    let identity = user::identify(&root.descriptor, &process, wanted_user, extra_groups)?;
+    let identity = user::identify(&root.descriptor, process, wanted_user, extra_groups)?;
     rustix::process::setsid().map_err(at(SetupStep::Streams, "session"))?;
-    connect(streams, &process, &identity)?;
-    settings::limits(&process)?;
+    connect(streams, process, &identity)?;
+    settings::limits(process)?;
     rustix::process::umask(Mode::from_raw_mode(process.umask));
     enter_directory(&root, &process.directory)?;
     drop(root);
-    let environment = environment(&process, &identity);
+    let environment = environment(process, &identity);
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).map_err(at(SetupStep::Credentials, "no new privileges"))?;
     }

@@ -67,7 +67,7 @@ pub(super) fn attach(plan: &RootPlan, place: &Path) -> Chapter<Root> {
 }
 
 /// Makes the root the only file system in view.
-pub(super) fn pivot(root: Root) -> Chapter {
+pub(super) fn pivot(root: &Root) -> Chapter {
     let failed = |errno| SetupError::new(SetupStep::Pivot, "", errno);
     rustix::process::fchdir(&root.descriptor).map_err(failed)?;
     // The old root comes to lie on the new one and is taken off it again.

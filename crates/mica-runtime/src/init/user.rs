@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_table_of_docker_holds() {
-        let table: [(&str, (u32, u32, Vec<u32>)); 10] = [
+        let table = [
             ("", (0, 0, vec![0, 10])),
             ("root", (0, 0, vec![0, 10])),
             ("1", (1, 0, vec![0])),

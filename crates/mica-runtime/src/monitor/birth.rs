@@ -4,7 +4,7 @@ use super::log::Log;
 use super::now;
 use crate::error::{SetupError, SetupStep};
 use crate::init::{self, Inheritance};
-use crate::order::{Job, MonitorOrder, receive_with};
+use crate::order::{ContainerJob, Job, MonitorOrder, receive_with};
 use crate::plan::NamespacePlan;
 use crate::state::{SOCKET_FILE, STATE_FILE, State, start_ticks};
 use crate::{NamespaceKind, StdinPlan, cgroup};
@@ -120,7 +120,9 @@ impl Nursery {
             warnings: Vec::new(),
         };
         match &order.job {
-            Job::Container { run_directory, cgroup: name, resources, namespaces, joined } => {
+            Job::Container(job) => {
+                let ContainerJob { run_directory, cgroup: name, resources, namespaces, joined } =
+                    job.as_ref();
                 nursery.residence = Some(Residence::open(run_directory)?);
                 nursery.take_namespaces(namespaces, joined.iter().copied().zip(descriptors).collect())?;
                 let group = cgroup::Group::create(name)?;

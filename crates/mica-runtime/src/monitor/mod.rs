@@ -30,7 +30,7 @@ use std::time::SystemTime;
 pub(crate) fn main() -> ExitCode {
     let Ok(socket) = settle_down() else { return ExitCode::from(1) };
     match order::receive(&socket) {
-        Ok(Some((order, child_order, descriptors))) => match run(socket, order, child_order, descriptors) {
+        Ok(Some((order, child_order, descriptors))) => match run(socket, &order, child_order, descriptors) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::from(1),
         },
@@ -55,12 +55,11 @@ fn settle_down() -> Result<UnixStream, Errno> {
 
 fn run(
     socket: UnixStream,
-    order: MonitorOrder,
+    order: &MonitorOrder,
     child_order: Vec<u8>,
     descriptors: Vec<OwnedFd>,
 ) -> Result<(), SetupError> {
-    let born =
-        Nursery::prepare(&order, descriptors).and_then(|nursery| nursery.deliver(&order, &child_order));
+    let born = Nursery::prepare(order, descriptors).and_then(|nursery| nursery.deliver(order, &child_order));
     let newborn = match born {
         Ok(newborn) => newborn,
         Err(error) => {
@@ -69,7 +68,7 @@ fn run(
         }
     };
     drop(child_order);
-    watch(socket, &order, newborn);
+    watch(socket, order, newborn);
     Ok(())
 }
 
@@ -106,5 +105,5 @@ fn now() -> Timestamp {
 
 /// Whether the job is that of a container's first process.
 fn is_container(order: &MonitorOrder) -> bool {
-    matches!(order.job, Job::Container { .. })
+    matches!(order.job, Job::Container(_))
 }
