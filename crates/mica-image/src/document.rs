@@ -46,7 +46,8 @@ impl Document {
 
     /// Reads the bytes as JSON; `what` names the document in errors.
     pub fn parse<T: DeserializeOwned>(&self, what: &str) -> Result<T> {
-        serde_json::from_slice(&self.bytes).map_err(|source| Error::Document { what: what.to_owned(), source })
+        serde_json::from_slice(&self.bytes)
+            .map_err(|source| Error::Document { what: what.to_owned(), source })
     }
 }
 

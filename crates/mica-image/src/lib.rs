@@ -13,7 +13,7 @@ pub mod media_type;
 pub mod platform;
 pub mod save;
 
-pub use archive::{ArchiveImage, ArchiveLayer, ArchiveOptions, LayerReader, read_archive};
+pub use archive::{ArchiveImage, ArchiveLayer, ArchiveOptions, LayerReader, decompress, read_archive};
 pub use blob::{Blob, BlobStore, BlobWriter, Verified};
 pub use chain::chain_ids;
 pub use config::change::{apply_change, apply_changes};

@@ -100,10 +100,8 @@ pub fn write_archive(
     output: &mut dyn Write,
     write_layer: &mut WriteLayer<'_>,
 ) -> Result<()> {
-    let mut archive = ArchiveWriter {
-        output: BufWriter::with_capacity(BUFFER_SIZE, output),
-        written: HashSet::new(),
-    };
+    let mut archive =
+        ArchiveWriter { output: BufWriter::with_capacity(BUFFER_SIZE, output), written: HashSet::new() };
     archive.directory("blobs/")?;
     archive.directory("blobs/sha256/")?;
     let mut manifests = Vec::new();
@@ -137,7 +135,11 @@ fn check_diff_id(actual: &Digest, expected: &Digest) -> Result<()> {
     if actual == expected {
         return Ok(());
     }
-    Err(Error::DigestMismatch { what: "a layer to be saved".to_owned(), expected: *expected, actual: *actual })
+    Err(Error::DigestMismatch {
+        what: "a layer to be saved".to_owned(),
+        expected: *expected,
+        actual: *actual,
+    })
 }
 
 fn manifest(image: &SavedImage<'_>) -> Manifest {
@@ -245,12 +247,8 @@ impl<W: Write> ArchiveWriter<W> {
             return Ok(());
         }
         self.header(&blob_name(&layer.diff_id), layer.size, tar::EntryType::Regular)?;
-        let mut checked = CheckedWriter {
-            output: &mut self.output,
-            hasher: Sha256::new(),
-            size: 0,
-            promised: layer.size,
-        };
+        let mut checked =
+            CheckedWriter { output: &mut self.output, hasher: Sha256::new(), size: 0, promised: layer.size };
         write_layer(layer, &mut checked).map_err(|source| Error::Write { source })?;
         let (size, digest) = (checked.size, Digest::from_bytes(checked.hasher.finalize().into()));
         if size != layer.size {

@@ -98,12 +98,7 @@ impl Reference {
         if path.len() > PATH_LENGTH_MAX {
             return Err(ReferenceError::TooLong { length: path.len() });
         }
-        Ok(Self {
-            domain: domain.to_owned(),
-            path: path.to_owned(),
-            tag: tag.map(str::to_owned),
-            digest,
-        })
+        Ok(Self { domain: domain.to_owned(), path: path.to_owned(), tag: tag.map(str::to_owned), digest })
     }
 
     /// The registry, with its port: `docker.io`, `localhost:5000`.
@@ -202,7 +197,8 @@ fn split_domain(text: &str) -> (&str, &str) {
 fn is_domain(text: &str) -> bool {
     let (host, port) = if let Some(literal) = text.strip_prefix('[') {
         let Some((address, port)) = literal.split_once(']') else { return false };
-        let valid = !address.is_empty() && address.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':');
+        let valid =
+            !address.is_empty() && address.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':');
         return valid && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
     } else {
         match text.split_once(':') {
@@ -292,18 +288,37 @@ mod tests {
         assert_eq!(reference.familiar(), text);
         let pinned = Reference::parse_normalized(&format!("busybox@sha256:{HEX}")).unwrap();
         assert_eq!(pinned.clone().with_default_tag(), pinned);
-        assert_eq!(
-            Reference::parse_normalized("busybox").unwrap().with_default_tag().tag(),
-            Some("latest")
-        );
+        assert_eq!(Reference::parse_normalized("busybox").unwrap().with_default_tag().tag(), Some("latest"));
     }
 
     #[test]
     fn refuses_what_docker_refuses() {
         for text in [
-            "", ":tag", "-a", "a-", "a..b", "a___b", "a:", "a:-x", "a@", "a@sha256:00", "a@md5:00", "a//b", "/a",
-            "a/", "x.y:port/a", "a b", "a:\u{1b}[31m", "../etc", "a/../b", "é", "host.:1/a", "-h.x/a", "a:b:c",
-            "[::1/a", "[]:1/a",
+            "",
+            ":tag",
+            "-a",
+            "a-",
+            "a..b",
+            "a___b",
+            "a:",
+            "a:-x",
+            "a@",
+            "a@sha256:00",
+            "a@md5:00",
+            "a//b",
+            "/a",
+            "a/",
+            "x.y:port/a",
+            "a b",
+            "a:\u{1b}[31m",
+            "../etc",
+            "a/../b",
+            "é",
+            "host.:1/a",
+            "-h.x/a",
+            "a:b:c",
+            "[::1/a",
+            "[]:1/a",
         ] {
             assert!(Reference::parse_normalized(text).is_err(), "{text:?}");
         }

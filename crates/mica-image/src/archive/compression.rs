@@ -38,7 +38,7 @@ impl Compression {
 pub(super) enum Decoder<R: BufRead> {
     Plain(R),
     /// The option is empty only while one member is exchanged for the next.
-    Gzip(Option<GzDecoder<R>>),
+    Gzip(Option<Box<GzDecoder<R>>>),
     /// A gzip stream after its last member.
     Finished(R),
     Zstd(zstd::stream::read::Decoder<'static, R>),
@@ -67,7 +67,7 @@ impl<R: BufRead> Decoder<R> {
         };
         Ok(match compression {
             Compression::None => Self::Plain(raw),
-            Compression::Gzip => Self::Gzip(Some(GzDecoder::new(raw))),
+            Compression::Gzip => Self::Gzip(Some(Box::new(GzDecoder::new(raw)))),
             Compression::Zstd => {
                 let failed = |source| Error::Read { source };
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(raw).map_err(failed)?;
@@ -85,7 +85,7 @@ impl<R: BufRead> Decoder<R> {
     pub(super) fn raw(&mut self) -> Option<&mut R> {
         match self {
             Self::Plain(raw) | Self::Finished(raw) => Some(raw),
-            Self::Gzip(decoder) => decoder.as_mut().map(GzDecoder::get_mut),
+            Self::Gzip(decoder) => decoder.as_mut().map(|decoder| decoder.get_mut()),
             Self::Zstd(decoder) => Some(decoder.get_mut()),
         }
     }
@@ -97,7 +97,7 @@ impl<R: BufRead> Decoder<R> {
         let Some(finished) = decoder.take() else { return Ok(false) };
         let mut raw = finished.into_inner();
         let has_more = raw.fill_buf()?.first() == Some(&0x1f);
-        *self = if has_more { Self::Gzip(Some(GzDecoder::new(raw))) } else { Self::Finished(raw) };
+        *self = if has_more { Self::Gzip(Some(Box::new(GzDecoder::new(raw)))) } else { Self::Finished(raw) };
         Ok(has_more)
     }
 }

@@ -60,7 +60,7 @@ impl Tar {
         for (key, value) in records {
             let rest = key.len() + value.len() + 3;
             let length = (rest..).find(|length| rest + length.to_string().len() == *length).unwrap();
-            write!(content, "{length} {key}={value}\n").unwrap();
+            writeln!(content, "{length} {key}={value}").unwrap();
         }
         content
     }

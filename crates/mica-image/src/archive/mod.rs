@@ -25,9 +25,12 @@ use crate::config::ImageConfig;
 use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::platform::Platform;
+use compression::Decoder;
 use files::Files;
 use mica_model::Reference;
+use source::BUFFER_SIZE;
 use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 /// The most images that one archive may list.
@@ -54,6 +57,11 @@ pub struct ArchiveImage {
     pub manifest: Option<Document>,
     /// Its layers, base first; as many as the config has diffIDs.
     pub layers: Vec<ArchiveLayer>,
+}
+
+/// The uncompressed bytes of one flat archive, plain or compressed, as `import` takes it.
+pub fn decompress(input: File) -> Result<impl Read + Send> {
+    Decoder::new(BufReader::with_capacity(BUFFER_SIZE, input))
 }
 
 /// Reads all that is small of the archive in `input`: a file, a pipe, or the directory of an OCI

@@ -92,9 +92,9 @@ pub(super) fn images(files: &mut Files, platform: &Platform) -> Result<Vec<Archi
     for descriptor in suitable(descriptors, platform)? {
         let name = descriptor.name();
         let manifest = manifest(files, descriptor, platform)?;
-        let known = images.iter_mut().find(|image| {
-            image.manifest.as_ref().is_some_and(|known| known.digest() == manifest.digest())
-        });
+        let known = images
+            .iter_mut()
+            .find(|image| image.manifest.as_ref().is_some_and(|known| known.digest() == manifest.digest()));
         match known {
             Some(known) => known.names.extend(name),
             None => {
@@ -147,7 +147,8 @@ fn image(files: &mut Files, document: Document) -> Result<ArchiveImage> {
     let descriptors = manifest.layers.unwrap_or_default();
     config.check_layer_count(descriptors.len())?;
     let layers = descriptors.into_iter().zip(config.diff_ids());
-    let layers = layers.map(|(descriptor, diff_id)| layer(files, descriptor, diff_id)).collect::<Result<_>>()?;
+    let layers =
+        layers.map(|(descriptor, diff_id)| layer(files, descriptor, diff_id)).collect::<Result<_>>()?;
     Ok(ArchiveImage { names: Vec::new(), config, manifest: Some(document), layers })
 }
 

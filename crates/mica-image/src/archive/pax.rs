@@ -16,8 +16,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Records, &'static str> {
     let mut rest = bytes;
     while !rest.is_empty() {
         let blank = rest.iter().take(20).position(|byte| *byte == b' ').ok_or(MALFORMED)?;
-        let length: usize =
-            std::str::from_utf8(&rest[..blank]).ok().and_then(|digits| digits.parse().ok()).ok_or(MALFORMED)?;
+        let length: usize = std::str::from_utf8(&rest[..blank])
+            .ok()
+            .and_then(|digits| digits.parse().ok())
+            .ok_or(MALFORMED)?;
         let record = rest.get(blank + 1..length).ok_or(MALFORMED)?;
         let record = record.strip_suffix(b"\n").ok_or(MALFORMED)?;
         let equals = record.iter().position(|byte| *byte == b'=').ok_or(MALFORMED)?;
@@ -49,17 +51,23 @@ mod tests {
     #[test]
     fn reads_records() {
         let records = parse(b"12 path=a/b\n7 a=\xc3\xa9\n11 size=42\n").unwrap();
-        assert_eq!(
-            records,
-            Records { path: Some("a/b".to_owned()), link_path: None, size: Some(42) }
-        );
+        assert_eq!(records, Records { path: Some("a/b".to_owned()), link_path: None, size: Some(42) });
     }
 
     #[test]
     fn tar_22_wrong_lengths_are_errors() {
         for bytes in [
-            &b"99 path=a\n"[..], b"3 path=a\n", b"x path=a\n", b"0 \n", b"10 pathaaa\n", b"11 path=a/b",
-            b"12 path=a\0b\n", b"11 size=-2\n", b"25 GNU.sparse.major=1234\n", b"1 ", b"2 ",
+            &b"99 path=a\n"[..],
+            b"3 path=a\n",
+            b"x path=a\n",
+            b"0 \n",
+            b"10 pathaaa\n",
+            b"11 path=a/b",
+            b"12 path=a\0b\n",
+            b"11 size=-2\n",
+            b"25 GNU.sparse.major=1234\n",
+            b"1 ",
+            b"2 ",
             b"99999999999999999999999 path=a\n",
         ] {
             assert!(parse(bytes).is_err(), "{}", String::from_utf8_lossy(bytes));

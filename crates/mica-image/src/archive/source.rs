@@ -64,7 +64,10 @@ impl Read for Section {
         let count = self.file.read_at(&mut buffer[..wanted], self.position)?;
         self.position += count as u64;
         if count == 0 && wanted > 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive became shorter while it was read"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the archive became shorter while it was read",
+            ));
         }
         Ok(count)
     }

@@ -171,7 +171,11 @@ impl Header {
     fn parse(block: &[u8; BLOCK as usize]) -> std::result::Result<Self, &'static str> {
         let stored = number(&block[148..156]).ok_or("a header has no checksum")?;
         let sum = |value: fn(u8) -> i64| -> i64 {
-            block.iter().enumerate().map(|(at, byte)| value(if (148..156).contains(&at) { b' ' } else { *byte })).sum()
+            block
+                .iter()
+                .enumerate()
+                .map(|(at, byte)| value(if (148..156).contains(&at) { b' ' } else { *byte }))
+                .sum()
         };
         // Some old programs added the bytes up as signed numbers.
         let sums = [sum(i64::from), sum(|byte| i64::from(byte.cast_signed()))];

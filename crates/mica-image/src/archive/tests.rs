@@ -80,7 +80,9 @@ fn layout(stored: &[u8], diff_id: Digest, change: impl Fn(&mut serde_json::Value
         {"mediaType": manifest_type, "digest": manifest_digest, "size": manifest.len(),
          "annotations": {"io.containerd.image.name": "docker.io/library/app:v2", "org.opencontainers.image.ref.name": "v2"}},
     ]});
-    tar.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#).file("index.json", index.to_string().as_bytes()).finish()
+    tar.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)
+        .file("index.json", index.to_string().as_bytes())
+        .finish()
 }
 
 #[test]
@@ -148,7 +150,8 @@ fn refuses_descriptors_that_lie() {
     let digest = reject(&|manifest| manifest["config"]["digest"] = "sha256:../../x".into());
     assert!(matches!(digest, Error::Digest { .. }), "{digest}");
     let foreign = reject(&|manifest| {
-        manifest["layers"][0]["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip".into();
+        manifest["layers"][0]["mediaType"] =
+            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip".into();
     });
     assert!(matches!(foreign, Error::MediaType { .. }), "{foreign}");
     let fewer = reject(&|manifest| manifest["layers"] = serde_json::json!([]));

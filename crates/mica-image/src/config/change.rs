@@ -126,7 +126,11 @@ fn environment(config: &mut Config, arguments: &str) -> Result<()> {
 }
 
 /// `name=value ...`, or the old form `name the rest is the value`.
-fn pairs(instruction: &'static str, arguments: &str, environment: &[String]) -> Result<Vec<(String, String)>> {
+fn pairs(
+    instruction: &'static str,
+    arguments: &str,
+    environment: &[String],
+) -> Result<Vec<(String, String)>> {
     let words = split(arguments);
     let is_old_form = words.first().is_some_and(|first| !first.contains('='));
     let raw: Vec<(&str, &str)> = if is_old_form {
@@ -351,10 +355,27 @@ mod tests {
     #[test]
     fn refuses_what_docker_refuses() {
         for change in [
-            "FROM x", "RUN x", "NOPE", "CMD", "ENV", "ENV a", "ENV =b", "EXPOSE x", "EXPOSE 9-8", "EXPOSE 80/icmp",
-            "USER a b", "ONBUILD ONBUILD RUN x", "ONBUILD FROM x", "SHELL /bin/sh", "HEALTHCHECK CMD",
-            "HEALTHCHECK --interval=5 CMD x", "HEALTHCHECK --x=1s CMD x", "HEALTHCHECK NONE x", "LABEL a=b c",
-            "WORKDIR '", "VOLUME [\"\"]",
+            "FROM x",
+            "RUN x",
+            "NOPE",
+            "CMD",
+            "ENV",
+            "ENV a",
+            "ENV =b",
+            "EXPOSE x",
+            "EXPOSE 9-8",
+            "EXPOSE 80/icmp",
+            "USER a b",
+            "ONBUILD ONBUILD RUN x",
+            "ONBUILD FROM x",
+            "SHELL /bin/sh",
+            "HEALTHCHECK CMD",
+            "HEALTHCHECK --interval=5 CMD x",
+            "HEALTHCHECK --x=1s CMD x",
+            "HEALTHCHECK NONE x",
+            "LABEL a=b c",
+            "WORKDIR '",
+            "VOLUME [\"\"]",
         ] {
             assert!(apply_change(&mut Config::default(), change).is_err(), "{change}");
         }

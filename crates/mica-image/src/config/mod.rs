@@ -214,11 +214,7 @@ impl ImageConfig {
         if layers == self.diff_ids.len() {
             return Ok(());
         }
-        Err(Error::LayerCount {
-            what: format!("image {}", self.id()),
-            layers,
-            diff_ids: self.diff_ids.len(),
-        })
+        Err(Error::LayerCount { what: format!("image {}", self.id()), layers, diff_ids: self.diff_ids.len() })
     }
 }
 

@@ -31,7 +31,9 @@ pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 }
 
 /// Labels, of which some may be null.
-pub(super) fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+pub(super) fn labels<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
     let labels: Option<BTreeMap<String, Option<String>>> = Option::deserialize(deserializer)?;
     Ok(labels.into_iter().flatten().map(|(name, value)| (name, value.unwrap_or_default())).collect())
 }

@@ -47,7 +47,8 @@ fn follows_links_within_the_table_only() {
 fn tar_19_the_extended_size_wins() {
     // The header says 0 bytes, the extended one 512: the bytes look like a header of their own.
     let smuggled = Tar::new().file("smuggled", b"").finish();
-    let bytes = Tar::new().pax(&[("size", "512")]).raw_header("outer", b'0', 0).raw(&smuggled[..512]).finish();
+    let bytes =
+        Tar::new().pax(&[("size", "512")]).raw_header("outer", b'0', 0).raw(&smuggled[..512]).finish();
     let index = read(&bytes).unwrap();
     assert_eq!(index.find("smuggled").unwrap(), None);
     assert_eq!(index.find("outer").unwrap().unwrap().1, 512);
@@ -90,7 +91,12 @@ fn tar_22_damage_is_an_error() {
     let mut bad_sum = sound.clone();
     bad_sum[0] ^= 1;
     assert!(read(&bad_sum).is_err());
-    for size in [&b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"[..], b"\x80\0\0\0\x80\0\0\0\0\0\0\0", b"9", b"-1"] {
+    for size in [
+        &b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"[..],
+        b"\x80\0\0\0\x80\0\0\0\0\0\0\0",
+        b"9",
+        b"-1",
+    ] {
         let bytes = Tar::new().header_with_size_field("a", b'0', size).finish();
         assert!(read(&bytes).is_err(), "{size:?}");
     }
@@ -117,7 +123,10 @@ fn tar_23_the_end_may_be_missing_and_junk_after_it_is_hidden() {
 fn tar_17_and_18_sparse_files_are_refused() {
     for bytes in [
         Tar::new().raw_header("s", b'S', 0).finish(),
-        Tar::new().pax(&[("GNU.sparse.major", "1"), ("GNU.sparse.realsize", "9223372036854775807")]).file("s", b"").finish(),
+        Tar::new()
+            .pax(&[("GNU.sparse.major", "1"), ("GNU.sparse.realsize", "9223372036854775807")])
+            .file("s", b"")
+            .finish(),
     ] {
         assert!(matches!(read(&bytes), Err(Error::Tar { reason, .. }) if reason.contains("sparse")));
     }
