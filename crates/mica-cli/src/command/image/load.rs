@@ -1,7 +1,7 @@
 //! `image load`: reads an archive that docker, podman and OCI tools write.
 
 use crate::args::{Matches, switch, text};
-use crate::command::image::standard_input;
+use crate::command::image::{Audience, progress, standard_input};
 use crate::command::{Command, Operands, Visibility};
 use crate::context::Context;
 use crate::report::{Failure, Outcome, SUCCESS};
@@ -37,7 +37,9 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let source = source(matches.text("input").filter(|path| !path.is_empty()), context)?;
     let platform = matches.text_or_empty("platform");
     let engine = context.engine()?;
-    let loaded = engine.image_load(source, &platform, &|_| {})?;
+    let audience = if matches.on("quiet") { Audience::Nobody } else { Audience::Terminals };
+    let progress = progress(context, audience);
+    let loaded = engine.image_load(source, &platform, &|event| progress.report(&event))?;
     for image in &loaded {
         context.print(&words(image))?;
     }

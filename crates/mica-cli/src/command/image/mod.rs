@@ -13,9 +13,12 @@ pub mod tag;
 pub mod tree;
 
 use crate::command::Command;
+use crate::context::Context;
+use crate::output::progress::{Manner, Progress};
 use crate::output::units::human_size_short;
 use crate::report::Failure;
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::AsFd;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -41,6 +44,32 @@ fn standard_input() -> Result<File, Failure> {
         path: "standard input".to_owned(),
         source,
     })
+}
+
+/// Who is told how far the work on each layer has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// Nobody.
+    Nobody,
+    /// People, with bars.
+    Terminals,
+    /// People with bars, and programs with lines.
+    Everybody,
+}
+
+/// What hears of the work on each layer.
+fn progress(context: &Context<'_>, audience: Audience) -> Progress {
+    let manner = match audience {
+        Audience::Nobody => Manner::Quiet,
+        _ if context.terminals().error => Manner::Live,
+        Audience::Terminals => Manner::Quiet,
+        Audience::Everybody => Manner::Plain,
+    };
+    let lines: Box<dyn Write + Send> = match context.output_descriptor().try_clone_to_owned() {
+        Ok(output) => Box::new(File::from(output)),
+        Err(_) => Box::new(std::io::sink()),
+    };
+    Progress::new(manner, lines)
 }
 
 /// The first twelve digits of an id or digest, without its algorithm.

@@ -1,6 +1,7 @@
 //! `image pull`: fetches an image by name.
 
 use crate::args::{Matches, PlannedFlag, switch, text};
+use crate::command::image::{Audience, progress};
 use crate::command::{Command, Operands, Visibility};
 use crate::context::Context;
 use crate::report::{Outcome, SUCCESS};
@@ -35,7 +36,8 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let platform = matches.text("platform").unwrap_or_else(|| context.config.platform());
     let engine = context.engine()?;
     let before = engine.image_inspect(&reference).map(|image| image.id).ok();
-    let id = engine.image_pull(&reference, &platform, &|_| {})?;
+    let progress = progress(context, if is_quiet { Audience::Nobody } else { Audience::Everybody });
+    let id = engine.image_pull(&reference, &platform, &|event| progress.report(&event))?;
     if !is_quiet {
         let what = if before == Some(id) { "Image is up to date" } else { "Downloaded newer image" };
         context.print_line(&format!("Status: {what} for {reference}"))?;

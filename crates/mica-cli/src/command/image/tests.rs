@@ -5,7 +5,7 @@ use crate::testing::{outcome as ran, run};
 use mica_api::Error;
 use mica_api::types::container::GraphDriver;
 use mica_api::types::image::{
-    HistoryEntry, ImageDelete, ImageInspect, ImageMetadata, ImageSummary, LoadedImage, RootFs,
+    HistoryEntry, ImageDelete, ImageInspect, ImageMetadata, ImageSummary, ImageTree, LoadedImage, RootFs,
 };
 use mica_model::Timestamp;
 
@@ -256,4 +256,23 @@ fn inspected() -> ImageInspect {
         metadata: ImageMetadata { last_tag_time: Timestamp::NEVER },
         layer_paths: vec!["/m/0".to_owned()],
     }
+}
+
+#[test]
+fn tree_is_drawn_or_shown() {
+    let tree = || ImageTree {
+        id: format!("sha256:{}", "c".repeat(64)),
+        names: vec!["bb:1".to_owned()],
+        size: 1_000,
+        unique_size: 1_000,
+        containers: Vec::new(),
+        layers: Vec::new(),
+    };
+    let engine = FakeEngine::default().will("image_tree", Ok(vec![tree(), tree()]));
+    let title = "bb:1  cccccccccccc  1kB in 0 layers, 1kB not shared\n";
+    assert_eq!(run(&engine, &["image", "tree"]), ran(0, &format!("{title}\n{title}"), ""));
+    assert_eq!(engine.calls(), ["image_tree None"]);
+    let engine = FakeEngine::default().will("image_tree", Ok(vec![tree()]));
+    let format = "{{range .}}{{.Names}} {{.UniqueSize}}{{end}}";
+    assert_eq!(run(&engine, &["image", "tree", "-f", format, "bb"]), ran(0, "[bb:1] 1000\n", ""));
 }

@@ -5,6 +5,7 @@ mod drawing;
 use crate::args::{Matches, format_of_document, switch};
 use crate::command::{Command, Operands, Visibility};
 use crate::context::Context;
+use crate::document::{Form, to_value};
 use crate::report::{Outcome, SUCCESS};
 use drawing::{ASCII, Drawing, UNICODE};
 
@@ -25,7 +26,12 @@ pub const COMMAND: Command = Command {
 
 fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let reference = matches.operand(0);
+    let form = Form::parse_unless_empty(&matches.text_or_empty("format"))?;
     let trees = context.engine()?.image_tree(reference.as_deref())?;
+    if let Some(form) = form {
+        context.print_line(&form.show(&to_value(&trees)?)?)?;
+        return Ok(SUCCESS);
+    }
     let drawing = Drawing {
         glyphs: if context.config.is_unicode() { &UNICODE } else { &ASCII },
         is_truncated: !matches.on("no-trunc"),
