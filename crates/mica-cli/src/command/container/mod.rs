@@ -20,6 +20,7 @@ pub mod rm;
 pub mod run;
 pub mod session;
 pub mod start;
+pub mod stats;
 pub mod stop;
 pub mod top;
 pub mod unpause;
@@ -52,6 +53,7 @@ pub const COMMANDS: &[Command] = &[
     rm::COMMAND,
     run::COMMAND,
     start::COMMAND,
+    stats::COMMAND,
     stop::COMMAND,
     top::COMMAND,
     unpause::COMMAND,

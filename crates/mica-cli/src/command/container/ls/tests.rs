@@ -45,7 +45,7 @@ fn the_table_is_dockers() {
     assert!(
         run("ps", &engine())
             .output
-            .starts_with("CONTAINER ID   IMAGE       COMMAND                  CREATED")
+            .starts_with("CONTAINER ID   IMAGE       COMMAND                   CREATED")
     );
     let empty = run("ps -s", &FakeEngine::new());
     assert_eq!(
