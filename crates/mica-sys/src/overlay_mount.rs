@@ -9,7 +9,7 @@ use rustix::mount::{
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How many lower directories we stack. The kernel's own limit is 500, but docker's images are
 /// limited to 127 layers, and a mount of that many is what our tests prove.
@@ -21,7 +21,7 @@ const LONGEST_VALUE: usize = 255;
 /// The directories of one overlay.
 #[derive(Debug, Clone, Copy)]
 pub struct OverlayLayers<'a> {
-    /// Read-only layers, the topmost first. At least one; without `upper` at least one too.
+    /// Read-only layers, the topmost first. At least one.
     pub lowers: &'a [&'a Path],
     /// Where changes go. `None` makes the overlay unwritable.
     pub upper: Option<&'a Path>,
@@ -67,7 +67,13 @@ fn configure(layers: &OverlayLayers<'_>, set_lowers: SetLowers) -> io::Result<Ow
     // Held until the superblock exists, because the names below /proc/self/fd refer to them.
     let mut held = Vec::new();
     fsconfig_set_string(&context, "source", "overlay")?;
-    set_lowers(&context, layers.lowers, &mut held)?;
+    // The kernel refuses to stack a single tree on nothing, so nothing becomes an empty tree.
+    let empty = match (layers.upper, layers.lowers) {
+        (None, [_]) => Some(empty_tree(&mut held)?),
+        _ => None,
+    };
+    let lowers: Vec<&Path> = layers.lowers.iter().copied().chain(empty.as_deref()).collect();
+    set_lowers(&context, &lowers, &mut held)?;
     if let (Some(upper), Some(work)) = (layers.upper, layers.work) {
         fsconfig_set_string(&context, "upperdir", value(upper, &mut held)?)?;
         fsconfig_set_string(&context, "workdir", value(work, &mut held)?)?;
@@ -85,6 +91,17 @@ fn configure(layers: &OverlayLayers<'_>, set_lowers: SetLowers) -> io::Result<Ow
     let attributes =
         if layers.read_only { MountAttrFlags::MOUNT_ATTR_RDONLY } else { MountAttrFlags::empty() };
     Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+/// An empty read-only file system without a place, by the name of its descriptor. Kernels before
+/// 6.15 refuse it as a layer; there a single tree cannot be mounted without an upper one.
+fn empty_tree(held: &mut Vec<OwnedFd>) -> io::Result<PathBuf> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+    let name = format!("/proc/self/fd/{}", mount.as_raw_fd());
+    held.push(mount);
+    Ok(name.into())
 }
 
 /// A kernel built without a feature may not know its key; then it is off already.

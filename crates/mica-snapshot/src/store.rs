@@ -1,0 +1,319 @@
+//! The layers that are there: finding, writing out, deleting, tidying up.
+
+use crate::disk::{LayerDirectory, LayerKey, LayerRecord, io_at};
+use crate::error::{Error, Result};
+use crate::recipe::{Displaced, RecipeReader, Step};
+use crate::remove::{open_root, remove_tree};
+use crate::unpack::name::{components, join};
+use crate::unpack::place::{Flavor, Missing, Place};
+use mica_model::Digest;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// A directory of unpacked layers, shared by any number of processes.
+#[derive(Debug, Clone)]
+pub struct LayerStore {
+    root: PathBuf,
+}
+
+impl LayerStore {
+    /// Opens the store in `root`, making what is missing.
+    ///
+    /// # Errors
+    /// When a directory cannot be made.
+    pub fn open(root: &Path) -> Result<Self> {
+        let store = Self { root: root.to_owned() };
+        for directory in [store.layers(), store.ingests(), store.trash()] {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&directory)
+                .map_err(io_at("make directory", &directory))?;
+        }
+        Ok(store)
+    }
+
+    pub(crate) fn layers(&self) -> PathBuf {
+        self.root.join("sha256")
+    }
+
+    pub(crate) fn ingests(&self) -> PathBuf {
+        self.root.join("ingest")
+    }
+
+    fn trash(&self) -> PathBuf {
+        self.root.join("trash")
+    }
+
+    pub(crate) fn directory(&self, key: &LayerKey) -> LayerDirectory {
+        LayerDirectory(self.layers().join(key.to_string()))
+    }
+
+    /// The registered layer of this digest, when its chain of layers, the lowest first, is
+    /// `chain_below`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn find(&self, diff_id: &Digest, chain_below: &[Digest]) -> Result<Option<LayerKey>> {
+        for chain in [None, LayerKey::chain_of(chain_below)] {
+            let key = LayerKey { diff_id: *diff_id, chain };
+            let directory = self.directory(&key);
+            if directory.0.try_exists().map_err(io_at("examine", &directory.0))? {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The tree of a layer, to be mounted.
+    pub fn tree(&self, key: &LayerKey) -> PathBuf {
+        self.directory(key).diff()
+    }
+
+    /// What is known of a layer.
+    ///
+    /// # Errors
+    /// [`Error::UnknownLayer`], [`Error::Record`].
+    pub fn record(&self, key: &LayerKey) -> Result<LayerRecord> {
+        self.directory(key).read_record().map_err(|error| unknown_if_absent(error, key))
+    }
+
+    /// All registered layers, in no particular order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn list(&self) -> Result<Vec<LayerKey>> {
+        let mut keys = Vec::new();
+        for entry in list(&self.layers())? {
+            let directory = LayerDirectory(entry);
+            match directory.read_record() {
+                Ok(record) => keys.push(LayerKey { diff_id: record.diff_id, chain: record.chain }),
+                // Deleted meanwhile.
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Makes all unpacked files durable. Once per image, before its layers are registered.
+    ///
+    /// # Errors
+    /// What syncfs(2) says: data was lost, nothing may be registered.
+    pub fn sync(&self) -> Result<()> {
+        let root = open_root(&self.root)?;
+        rustix::fs::syncfs(&root).map_err(|error| io_at("sync", &self.root)(error.into()))
+    }
+
+    /// Deletes a layer. It is no error if it does not exist.
+    ///
+    /// # Errors
+    /// When it cannot be deleted.
+    pub fn remove(&self, key: &LayerKey) -> Result<()> {
+        self.discard(&self.directory(key).0)
+    }
+
+    /// Moves anything on the same file system out of the way at once, then deletes it.
+    ///
+    /// # Errors
+    /// When it cannot be moved; what cannot be deleted stays for [`Self::tidy`].
+    pub fn discard(&self, path: &Path) -> Result<()> {
+        let trash = self.trash().join(random_name()?);
+        match fs::rename(path, &trash) {
+            Ok(()) => remove_tree(&trash),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io_at("remove", path)(error)),
+        }
+    }
+
+    /// Deletes what crashes left: the trash, and layers in the making whose maker is gone.
+    ///
+    /// # Errors
+    /// The first failure; the rest is tried nevertheless.
+    pub fn tidy(&self) -> Result<()> {
+        let mut outcome = Ok(());
+        for path in list(&self.trash())? {
+            outcome = outcome.and(remove_tree(&path));
+        }
+        for path in list(&self.ingests())? {
+            let is_lock = path.extension().is_some_and(|extension| extension == "lock");
+            let lock_path = if is_lock { path.clone() } else { path.with_extension("lock") };
+            if is_dead(&lock_path)? {
+                // The tree first: a lock without a tree is garbage to everybody, a tree without
+                // a lock too.
+                outcome = outcome.and(self.discard(&lock_path.with_extension("")));
+                let _ = fs::remove_file(&lock_path);
+            }
+        }
+        outcome
+    }
+
+    /// Writes the archive of a layer, byte for byte as it was ingested, and checks that it is.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if files were changed since; then what was written is not the archive.
+    pub fn write_tar(&self, key: &LayerKey, out: impl Write) -> Result<()> {
+        let directory = self.directory(key);
+        let record = self.record(key)?;
+        let mut writer = TarRestorer::new(&directory, &record.displaced, out)?;
+        let actual = writer.run(&directory).map_err(|error| damaged_if_absent(error, key))?;
+        if actual == record.diff_id {
+            return Ok(());
+        }
+        Err(Error::Damaged { name: key.to_string(), problem: format!("its archive now has digest {actual}") })
+    }
+}
+
+/// A name that nobody else uses, now or later.
+pub(crate) fn random_name() -> Result<String> {
+    let mut bytes = [0u8; 16];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(Error::io("read random bytes for", b"a name"))?;
+    Ok(mica_model::digest::hex(&bytes))
+}
+
+/// Makes and holds a lock file, against a concurrent [`LayerStore::tidy`].
+pub(crate) fn new_lock(path: &Path) -> Result<File> {
+    loop {
+        let lock = File::create(path).map_err(io_at("make", path))?;
+        lock.lock().map_err(io_at("lock", path))?;
+        // A tidier that came between the two calls took it for a dead one's and removed it.
+        if lock.metadata().map_err(io_at("examine", path))?.nlink() > 0 {
+            return Ok(lock);
+        }
+    }
+}
+
+fn is_dead(lock_path: &Path) -> Result<bool> {
+    match File::open(lock_path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(io_at("open", lock_path)(error)),
+        Ok(lock) => match lock.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(io_at("lock", lock_path)(error)),
+        },
+    }
+}
+
+fn list(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory).map_err(io_at("read", directory))?;
+    entries.map(|entry| entry.map(|e| e.path()).map_err(io_at("read", directory))).collect()
+}
+
+fn unknown_if_absent(error: Error, key: &LayerKey) -> Error {
+    match error {
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Error::UnknownLayer { name: key.to_string() }
+        }
+        other => other,
+    }
+}
+
+fn damaged_if_absent(error: Error, key: &LayerKey) -> Error {
+    match error {
+        Error::Io { action: "open" | "read", path, source } => {
+            Error::Damaged { name: key.to_string(), problem: format!("{}: {source}", path.display()) }
+        }
+        other => other,
+    }
+}
+
+/// Follows a recipe.
+struct TarRestorer<'a, W> {
+    place: Place,
+    displaced: &'a [Displaced],
+    displaced_place: Option<Place>,
+    last: Option<(Vec<u8>, OwnedFd)>,
+    hash: Sha256,
+    out: W,
+    buffer: Vec<u8>,
+}
+
+impl<'a, W: Write> TarRestorer<'a, W> {
+    fn new(directory: &LayerDirectory, displaced: &'a [Displaced], out: W) -> Result<Self> {
+        let place = Place::new(open_root(&directory.diff())?, Flavor::Plain);
+        let displaced_place = if displaced.is_empty() {
+            None
+        } else {
+            Some(Place::new(open_root(&directory.displaced())?, Flavor::Plain))
+        };
+        let buffer = vec![0; 256 << 10];
+        Ok(Self { place, displaced, displaced_place, last: None, hash: Sha256::new(), out, buffer })
+    }
+
+    fn run(&mut self, directory: &LayerDirectory) -> Result<Digest> {
+        let path = directory.recipe();
+        let file = File::open(&path).map_err(io_at("open", &path))?;
+        let mut recipe = RecipeReader::new(file).map_err(io_at("read", &path))?;
+        while let Some(step) = recipe.step().map_err(io_at("read", &path))? {
+            match step {
+                Step::Literal(bytes) => self.write(&bytes)?,
+                Step::Reference { number, path, offset, length } => {
+                    self.copy(number, &path, (offset, length))?
+                }
+            }
+        }
+        self.out.flush().map_err(Error::io("write", b"the archive"))?;
+        Ok(Digest::from_bytes(self.hash.finalize_reset().into()))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hash.update(bytes);
+        self.out.write_all(bytes).map_err(Error::io("write", b"the archive"))
+    }
+
+    fn copy(&mut self, number: u64, path: &[u8], (mut offset, mut left): (u64, u64)) -> Result<()> {
+        let file = self.open(number, path)?;
+        while left > 0 {
+            let mut buffer = std::mem::take(&mut self.buffer);
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            let read =
+                rustix::io::pread(&file, &mut buffer[..wanted], offset).map_err(Error::io("read", path))?;
+            if read == 0 {
+                return Err(Error::io("read", path)(io::Error::from(io::ErrorKind::UnexpectedEof)));
+            }
+            let written = self.write(&buffer[..read]);
+            self.buffer = buffer;
+            written?;
+            offset += read as u64;
+            left -= read as u64;
+        }
+        self.last = Some((path.to_vec(), file));
+        Ok(())
+    }
+
+    /// The file that a reference means; the pieces of a sparse file come one after another.
+    fn open(&mut self, number: u64, path: &[u8]) -> Result<OwnedFd> {
+        if self.displaced.is_empty()
+            && let Some((last, file)) = self.last.take()
+            && last == path
+        {
+            return Ok(file);
+        }
+        let moved = self.displaced.iter().find_map(|displaced| {
+            let rest = path.strip_prefix(&displaced.path[..])?;
+            let is_in = rest.is_empty() || rest[0] == b'/';
+            (number < displaced.before && is_in).then(|| [displaced.name.as_bytes(), rest].concat())
+        });
+        let (place, path) = match (moved, &mut self.displaced_place) {
+            (Some(path), Some(place)) => (place, path),
+            _ => (&mut self.place, path.to_vec()),
+        };
+        let components = components(&path)?;
+        let absent = || Error::io("open", &path)(Errno::NOENT);
+        let (name, parents) = components.split_last().ok_or_else(absent)?;
+        if !place.enter(parents, Missing::Report)? {
+            return Err(Error::io("open", &join(&components))(Errno::NOENT));
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::openat(place.directory().as_fd(), name, flags, Mode::empty())
+            .map_err(Error::io("open", &path))
+    }
+}

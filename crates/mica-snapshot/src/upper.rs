@@ -1,0 +1,147 @@
+//! From the upper directory of an overlay to a layer.
+
+use crate::disk::{FORMAT, LayerRecord, io_at};
+use crate::error::{Error, Result};
+use crate::ingest::{IngestedLayer, Workspace};
+use crate::node;
+use crate::pack::{Marks, Packer, Plain, Sink, each_piece};
+use crate::recipe::RecipeWriter;
+use crate::remove::open_root;
+use crate::settle::Debts;
+use crate::store::LayerStore;
+use crate::tar::reader::Tap;
+use crate::walk::{Visit, Walk};
+use mica_model::Digest;
+use rustix::fs::{AtFlags, FileType};
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// What becomes of an upper directory that was made a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpperSource {
+    /// It stays as it is; the layer is a copy.
+    Copy,
+    /// It becomes the layer and is gone, also if this fails. No overlay may be mounted on it, and
+    /// it must be on the file system of the store.
+    Consume,
+}
+
+/// Writes the changes in an upper directory as a layer archive.
+///
+/// # Errors
+/// What reading the tree or writing to `out` gives.
+pub fn tar_of_changes(upper: &Path, out: impl Write) -> Result<()> {
+    let root = open_root(upper)?;
+    let mut packer = Packer::new(Plain(out), Marks::Whiteouts);
+    packer.tree(root.as_fd(), b"")?;
+    packer.finish()?.0.flush().map_err(Error::io("write", b"the archive"))
+}
+
+impl LayerStore {
+    /// Makes a layer of an upper directory. It has no debts.
+    ///
+    /// # Errors
+    /// What reading the tree or making the layer gives.
+    pub fn ingest_upper(&self, upper: &Path, source: UpperSource) -> Result<IngestedLayer> {
+        match source {
+            UpperSource::Consume => self.consume(upper),
+            UpperSource::Copy => self.copy(upper),
+        }
+    }
+
+    fn copy(&self, upper: &Path) -> Result<IngestedLayer> {
+        let (reader, writer) = io::pipe().map_err(io_at("make a pipe for", upper))?;
+        // Larger pieces, fewer switches between the threads; the default does as well.
+        let _ = rustix::pipe::fcntl_setpipe_size(&writer, 1 << 20);
+        std::thread::scope(|scope| {
+            let packing =
+                scope.spawn(move || tar_of_changes(upper, BufWriter::with_capacity(256 << 10, writer)));
+            let layer = self.ingest(reader);
+            let packed = match packing.join() {
+                Ok(packed) => packed,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            // If unpacking failed, packing only saw a closed pipe.
+            let layer = layer?;
+            packed?;
+            Ok(layer)
+        })
+    }
+
+    fn consume(&self, upper: &Path) -> Result<IngestedLayer> {
+        let workspace = Workspace::new(self)?;
+        let tree = workspace.directory.diff();
+        std::fs::rename(upper, &tree).map_err(io_at("take over", upper))?;
+        let root = open_root(&tree)?;
+        strip(root.as_fd())?;
+        let recipe_path = workspace.directory.recipe();
+        let file = File::create(&recipe_path).map_err(io_at("make", &recipe_path))?;
+        let recipe = RecipeWriter::new(BufWriter::new(file)).map_err(io_at("write", &recipe_path))?;
+        let mut packer = Packer::new(Recording { recipe, hash: Sha256::new() }, Marks::Whiteouts);
+        packer.tree(root.as_fd(), b"")?;
+        let (size, entries) = (packer.bytes, packer.entries);
+        let Recording { recipe, hash } = packer.finish()?;
+        let (writer, archive_size) = recipe.finish().map_err(io_at("write", &recipe_path))?;
+        writer.into_inner().map_err(|error| io_at("write", &recipe_path)(error.into_error()))?;
+        let diff_id = Digest::from_bytes(hash.finalize().into());
+        let displaced = Vec::new();
+        let record =
+            LayerRecord { version: FORMAT, diff_id, archive_size, size, entries, chain: None, displaced };
+        Ok(IngestedLayer::new(workspace, record, Debts::default()))
+    }
+}
+
+/// Hashes the archive and writes the recipe instead of it: the files are where they shall be.
+struct Recording<W: Write> {
+    recipe: RecipeWriter<W>,
+    hash: Sha256,
+}
+
+impl<W: Write> Sink for Recording<W> {
+    fn literal(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hash.update(bytes);
+        self.recipe.literal(bytes)
+    }
+
+    fn content(&mut self, path: &[u8], file: &OwnedFd, size: u64) -> io::Result<()> {
+        each_piece(file, size, |piece| {
+            self.hash.update(piece);
+            Ok(())
+        })?;
+        if size == 0 {
+            return Ok(());
+        }
+        self.recipe.piece(path, 0, size)
+    }
+}
+
+/// Removes what a layer must not have: sockets, and the overlay's own notes about where files came
+/// from, which would be wrong on another stack.
+fn strip(root: BorrowedFd<'_>) -> Result<()> {
+    strip_notes(root, c".", b"")?;
+    let mut walk = Walk::new(root)?;
+    while let Some(visit) = walk.step()? {
+        let Visit::Node { name, stat } = visit else { continue };
+        match node::file_type(&stat) {
+            FileType::Socket => rustix::fs::unlinkat(walk.directory(), &name, AtFlags::empty())
+                .map_err(Error::io("remove", walk.path()))?,
+            _ => strip_notes(walk.directory(), &name, walk.path())?,
+        }
+        if node::file_type(&stat) == FileType::Directory {
+            walk.descend(&name)?;
+        }
+    }
+    Ok(())
+}
+
+fn strip_notes(directory: BorrowedFd<'_>, name: &std::ffi::CStr, path: &[u8]) -> Result<()> {
+    for (key, _) in node::xattrs(directory, name).map_err(Error::io("examine", path))? {
+        if key.starts_with(b"trusted.overlay.") && key != node::OPAQUE {
+            node::remove_xattr(directory, name, &key).map_err(Error::io("clean", path))?;
+        }
+    }
+    Ok(())
+}
