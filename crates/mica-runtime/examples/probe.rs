@@ -1,7 +1,9 @@
 //! A stand-in for the `mica` binary: its monitors run from here in tests, and it measures how long
 //! starts take.
 //!
-//! `probe bench ROOT COUNT` starts `/bin/true` in the directory ROOT, COUNT times.
+//! `probe bench ROOT COUNT` starts `/bin/true` in the directory ROOT, COUNT times;
+//! `probe log ROOT MEGABYTES` writes that much output to a log; `probe remove DIRECTORY -` is the
+//! last command of a test.
 
 use mica_model::ContainerId;
 use mica_runtime::{
@@ -22,6 +24,8 @@ fn main() -> ExitCode {
     let count = count.to_str().and_then(|count| count.parse().ok()).unwrap_or(100);
     let result = match verb.to_str() {
         Some("bench") => bench(Path::new(root), count),
+        Some("log") => bench_log(Path::new(root), count),
+        Some("remove") => std::fs::remove_dir_all(root).map_err(Into::into),
         _ => Err("unknown verb".into()),
     };
     match result {
@@ -90,7 +94,7 @@ fn bench(root: &Path, count: usize) -> Result<(), Box<dyn std::error::Error>> {
 
 fn bench_exec(root: &Path, run_directory: &Path, count: usize) -> Result<(), Box<dyn std::error::Error>> {
     let plan = plan(root, run_directory, &["/bin/sleep", "1000"])?;
-    let _started = Launcher::spawn(&plan.id)?.start(plan)?;
+    let mut started = Launcher::spawn(&plan.id)?.start(plan)?;
     let words = vec!["/bin/true".to_owned()];
     let process = ProcessPlan::from_oci(&ProcessBuilder::default().args(words).cwd("/").build()?)?;
     let mut whole = Vec::new();
@@ -106,12 +110,36 @@ fn bench_exec(root: &Path, run_directory: &Path, count: usize) -> Result<(), Box
             events: None,
         };
         let begin = Instant::now();
-        let mut started = exec(run_directory, plan)?;
-        started.stream.read_to_end(&mut Vec::new())?;
+        let mut further = exec(run_directory, plan)?;
+        further.stream.read_to_end(&mut Vec::new())?;
         whole.push(begin.elapsed());
     }
     show("exec", &mut whole);
+    let mut status = Vec::new();
+    for _ in 0..count {
+        let begin = Instant::now();
+        mica_runtime::status(run_directory)?;
+        status.push(begin.elapsed());
+    }
+    show("status", &mut status);
     mica_runtime::kill(run_directory, 9)?;
+    started.stream.read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+fn bench_log(root: &Path, megabytes: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let run_directory = PathBuf::from(format!("/tmp/mica-probe-{}", std::process::id()));
+    std::fs::create_dir_all(&run_directory)?;
+    let line = "x".repeat(79);
+    let script = format!("yes {line} | head -n {}", megabytes * 12_500);
+    let mut plan = plan(root, &run_directory, &["/bin/sh", "-c", &script])?;
+    plan.attach = None;
+    plan.log = LogPlan::JsonFile { path: run_directory.join("log"), max_size_bytes: None, max_file_count: 1 };
+    let begin = Instant::now();
+    Launcher::spawn(&plan.id)?.start(plan)?.stream.read_to_end(&mut Vec::new())?;
+    let seconds = begin.elapsed().as_secs_f64();
+    report(&format!("log    {:.0} MB/s", megabytes as f64 / seconds));
+    std::fs::remove_dir_all(run_directory)?;
     Ok(())
 }
 

@@ -21,6 +21,7 @@ use crate::monitor::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX};
 use crate::order::{Birth, ChildOrder, send_with};
 use crate::{NamespaceKind, RootPlan, TerminalSize, cgroup};
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 
 /// What the monitor leaves to its child.
@@ -109,6 +110,8 @@ fn build(
     size: Option<TerminalSize>,
 ) -> Chapter<Option<OwnedFd>> {
     let plan = &birth.plan;
+    // Modes are given exactly; the process's own mask is set when it is about to run.
+    rustix::process::umask(Mode::empty());
     // Before anything covers them: sources, and a null device that no image could have made.
     root::keep_mounts_private()?;
     let sources = mounts::open_sources(&plan.mounts)?;

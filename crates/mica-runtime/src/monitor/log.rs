@@ -70,9 +70,13 @@ impl Log {
         let mut rest = bytes;
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let (line, after) = rest.split_at(end);
-            self.line(&mut partial, line, &tail);
-            self.entry(&partial, true, &tail);
-            partial.clear();
+            if partial.is_empty() && line.len() <= PIECE_LENGTH_MAX {
+                self.entry(line, true, &tail);
+            } else {
+                self.line(&mut partial, line, &tail);
+                self.entry(&partial, true, &tail);
+                partial.clear();
+            }
             rest = after.get(1..).unwrap_or_default();
         }
         self.line(&mut partial, rest, &tail);

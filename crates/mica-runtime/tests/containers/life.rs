@@ -2,7 +2,7 @@
 
 use crate::harness::{Container, outcome, parent_of, until};
 use mica_model::ErrorKind;
-use mica_runtime::{EventPlan, Launcher, LogPlan, RootPlan, RuntimeError, Status, status};
+use mica_runtime::{AfterExit, EventPlan, Launcher, LogPlan, RootPlan, RuntimeError, Status, status};
 
 #[test]
 #[ignore = "needs root"]
@@ -138,6 +138,33 @@ fn privileged_no_mount_shows_on_the_host_and_changes_land_in_the_upper_layer() {
     assert_eq!(std::fs::read_to_string(upper.join("file")).unwrap(), "new\n");
     assert!(upper.join("bin/true").symlink_metadata().is_ok(), "a whiteout");
     assert!(container.root().join("bin/true").symlink_metadata().is_ok(), "the layer below is untouched");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_the_last_command_runs_if_nobody_was_faster() {
+    for removed_in_time in [false, true] {
+        let container = Container::shell("true");
+        let kept = container.directory.path().join("kept");
+        let watched = container.directory.path().join("watched");
+        std::fs::create_dir(&kept).unwrap();
+        std::fs::create_dir(&watched).unwrap();
+        let mut plan = container.plan();
+        plan.after_exit = Some(AfterExit {
+            arguments: ["remove".into(), kept.clone().into(), "-".into()].into(),
+            only_if_exists: watched.clone(),
+        });
+        if removed_in_time {
+            std::fs::remove_dir(&watched).unwrap();
+        }
+        let started = container.start(plan).unwrap();
+        let monitor = parent_of(started.pid);
+        assert_eq!(outcome(started.stream).code, 0);
+        until("the end of the monitor", || {
+            !std::path::Path::new(&format!("/proc/{monitor}/root/proc")).exists()
+        });
+        assert_eq!(kept.exists(), removed_in_time);
+    }
 }
 
 #[test]
