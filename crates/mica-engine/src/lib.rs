@@ -1,1 +1,70 @@
 //! What does the user's wish mean? The only crate that knows more than one room.
+//!
+//! [`LocalEngine`] answers the requests of [`mica_api::Engine`] in the caller's own process: there
+//! is no daemon. State is shared with other mica processes through the database, file locks and
+//! the monitors' run directories, so that any of them may be killed at any moment.
+//! The engine never prints, never reads arguments or the environment, and makes no system call
+//! that the rooms have a word for.
+
+mod container;
+mod database;
+mod disk;
+mod error;
+mod events;
+mod image;
+mod instant;
+mod lock;
+mod road;
+mod signal;
+mod system;
+mod tidy;
+mod watch;
+
+pub use error::Error;
+pub use road::LocalEngine;
+
+use database::Database;
+use disk::Disk;
+use events::Events;
+use mica_image::BlobStore;
+use mica_snapshot::LayerStore;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Where a store lies.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// State that stays: images, containers, events.
+    pub root: PathBuf,
+    /// State that a reboot forgets: monitors.
+    pub run: PathBuf,
+}
+
+/// The engine behind the road; a verb is a method in the file of its name.
+#[derive(Debug)]
+struct Local {
+    disk: Disk,
+    database: Mutex<Database>,
+    events: Events,
+    layers: LayerStore,
+    blobs: BlobStore,
+    /// When this engine was opened: what the embedded image measures its start from.
+    opened_at: std::time::SystemTime,
+}
+
+impl Local {
+    fn open(options: &EngineOptions) -> error::Result<Self> {
+        let opened_at = std::time::SystemTime::now();
+        let disk = Disk::open(&options.root, &options.run)?;
+        let database = Mutex::new(Database::open(&disk)?);
+        let events = Events::of(&disk);
+        let layers = LayerStore::open(&disk.layers())?;
+        let blobs = BlobStore::open(&disk.images())?;
+        Ok(Self { disk, database, events, layers, blobs, opened_at })
+    }
+
+    /// The database, for one statement or transaction; never held across a wait.
+    fn database(&self) -> MutexGuard<'_, Database> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,314 @@
+//! `create`: an image and wishes become a container that can be started.
+
+use crate::container::record::{Definition, Record, Stage};
+use crate::disk::{make_directory, make_layer_directory, write_file};
+use crate::error::{Error, Result};
+use crate::image::record::ImageRecord;
+use crate::{Local, events, system};
+use mica_api::types::container::{ContainerConfig, CreateRequest, CreateResponse};
+use mica_api::types::host_config::HostConfig;
+use mica_image::ImageConfig;
+use mica_model::name::ContainerName;
+use mica_model::{ContainerId, Timestamp};
+use std::collections::BTreeMap;
+
+/// A container that was created, with what a start in the same breath needs.
+#[derive(Debug)]
+pub(crate) struct Created {
+    pub(crate) record: Record,
+    pub(crate) definition: Definition,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Local {
+    /// Creates a container and answers its id.
+    pub(crate) fn create(&self, request: &CreateRequest) -> Result<CreateResponse> {
+        let created = self.create_as(request, ContainerId::from_random(system::random()), Stage::Created)?;
+        Ok(CreateResponse { id: created.record.id.to_string(), warnings: created.warnings })
+    }
+
+    /// Creates a container with a given id, recorded at `stage` (a run records it as running at
+    /// once, which spares the start a second write).
+    pub(crate) fn create_as(&self, request: &CreateRequest, id: ContainerId, stage: Stage) -> Result<Created> {
+        let image = ImageRecord::find(&self.database(), &request.config.image)?;
+        let image_config = self.image_config(&image)?;
+        check_platform(&request.platform, &image_config)?;
+        let (definition, warnings) = self.define(request, &image, &image_config, &id)?;
+        let now = Timestamp::from(std::time::SystemTime::now());
+        let mut record = Record {
+            name: String::new(),
+            image: request.config.image.clone(),
+            image_id: image.id.to_string(),
+            command: definition.command.join(" "),
+            created: now,
+            labels: definition.config.labels.clone().unwrap_or_default(),
+            network_mode: definition.host_config.network_mode.clone(),
+            auto_remove: definition.host_config.auto_remove,
+            stage,
+            started: if stage == Stage::Running { now } else { Timestamp::NEVER },
+            finished: Timestamp::NEVER,
+            exit_code: 0,
+            oom_killed: false,
+            error: String::new(),
+            id,
+        };
+        let name = chosen_name(&request.name)?;
+        let lock = self.prepare_directory(&record.id, &definition)?;
+        let stored = self.store(&mut record, &definition, name);
+        drop(lock);
+        if let Err(error) = stored {
+            self.discard_directory(&record.id);
+            return Err(error);
+        }
+        self.events.append(&events::container(&record, "create", &[]));
+        Ok(Created { record, definition, warnings })
+    }
+
+    /// Fills the image's defaults in and checks the whole.
+    fn define(
+        &self,
+        request: &CreateRequest,
+        image: &ImageRecord,
+        image_config: &ImageConfig,
+        id: &ContainerId,
+    ) -> Result<(Definition, Vec<String>)> {
+        let mut config = request.config.clone();
+        merge_image_config(&mut config, image_config);
+        let mut host_config = request.host_config.clone();
+        let warnings = self.check_host_config(&mut host_config)?;
+        check_config(&config)?;
+        if config.hostname.is_empty() {
+            config.hostname = match host_config.network_mode.as_str() {
+                "host" => system::host_name(),
+                _ => id.short().to_owned(),
+            };
+        }
+        let command = command(&config)?;
+        let mut layers = vec![self.disk.mountpoints()];
+        layers.extend(self.layer_directories(image)?);
+        Ok((Definition { version: 1, config, host_config, command, layers }, warnings))
+    }
+
+    fn check_host_config(&self, host_config: &mut HostConfig) -> Result<Vec<String>> {
+        let mode = host_config.network_mode.as_str();
+        match mode {
+            // Without networks a container has none; the network issue makes a bridge the default.
+            "default" | "" => host_config.network_mode = "none".to_owned(),
+            "none" | "host" => {}
+            _ => match mode.strip_prefix("container:") {
+                Some(other) => {
+                    let other = Record::find(&self.database(), other)?;
+                    host_config.network_mode = format!("container:{}", other.id);
+                }
+                None => {
+                    return Err(Error::Unsupported {
+                        what: format!(
+                            "network {mode:?} is not supported yet: only none, host and container:NAME work"
+                        ),
+                    });
+                }
+            },
+        }
+        crate::container::limits::check(&mut host_config.resources)
+    }
+
+    /// Makes the container's directory with its lock held, so that nobody tidies it away before
+    /// it is recorded.
+    fn prepare_directory(&self, id: &ContainerId, definition: &Definition) -> Result<std::fs::File> {
+        let disk = self.disk.container(id);
+        make_directory(disk.directory())?;
+        let lock = crate::lock::exclusive(&disk.lock())?;
+        make_layer_directory(&disk.upper())?;
+        make_layer_directory(&disk.work())?;
+        write_file(&disk.hostname(), format!("{}\n", definition.config.hostname).as_bytes())?;
+        write_file(&disk.hosts(), hosts(definition).as_bytes())?;
+        let resolvers = std::fs::read("/etc/resolv.conf").unwrap_or_default();
+        write_file(&disk.resolv_conf(), &resolvers)?;
+        Ok(lock)
+    }
+
+    fn store(&self, record: &mut Record, definition: &Definition, name: Option<ContainerName>) -> Result<()> {
+        let mut attempt = 0;
+        loop {
+            record.name = match &name {
+                Some(name) => name.as_str().to_owned(),
+                None => made_up_name(attempt),
+            };
+            let stored = self.database().write(|transaction| record.insert(transaction, definition));
+            match stored {
+                Err(Error::NameInUse { .. }) if name.is_none() && attempt < 64 => attempt += 1,
+                other => return other,
+            }
+        }
+    }
+}
+
+fn chosen_name(name: &str) -> Result<Option<ContainerName>> {
+    let name = name.strip_prefix('/').unwrap_or(name);
+    if name.is_empty() {
+        return Ok(None);
+    }
+    name.parse().map(Some).map_err(|error: mica_model::name::NameError| Error::invalid(error.to_string()))
+}
+
+fn made_up_name(attempt: u32) -> String {
+    let random = u64::from_le_bytes(system::random());
+    let name =
+        if attempt < 6 { ContainerName::generate(random) } else { ContainerName::generate_numbered(random) };
+    name.as_str().to_owned()
+}
+
+fn check_platform(wanted: &str, image: &ImageConfig) -> Result<()> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let mut parts = wanted.split('/');
+    let os = parts.next().unwrap_or_default();
+    let architecture = parts.next().unwrap_or(image.architecture());
+    if os == image.os() && architecture == image.architecture() {
+        return Ok(());
+    }
+    Err(Error::NoSuchImage {
+        reference: format!(
+            "image with platform {wanted} (the one here is {}/{})",
+            image.os(),
+            image.architecture()
+        ),
+    })
+}
+
+/// The wishes win; what they leave open comes from the image.
+fn merge_image_config(config: &mut ContainerConfig, image: &ImageConfig) {
+    let defaults = crate::image::config::container_config(image);
+    if config.entrypoint.is_none() {
+        if config.cmd.as_ref().is_none_or(Vec::is_empty) {
+            config.cmd = defaults.cmd;
+        }
+        config.entrypoint = defaults.entrypoint;
+    } else if config.entrypoint.as_ref().is_some_and(|words| words.iter().all(String::is_empty)) {
+        // `--entrypoint ""` takes the image's entry point and command away.
+        config.entrypoint = None;
+    }
+    config.env = merge_environment(defaults.env.unwrap_or_default(), config.env.take().unwrap_or_default());
+    let mut labels: BTreeMap<String, String> = defaults.labels.unwrap_or_default();
+    labels.extend(config.labels.take().unwrap_or_default());
+    config.labels = Some(labels);
+    if config.user.is_empty() {
+        config.user = defaults.user;
+    }
+    if config.working_dir.is_empty() {
+        config.working_dir = defaults.working_dir;
+    }
+    config.stop_signal = config.stop_signal.take().or(defaults.stop_signal);
+    config.healthcheck = config.healthcheck.take().or(defaults.healthcheck);
+    config.shell = config.shell.take().or(defaults.shell);
+    if let Some(ports) = defaults.exposed_ports {
+        config.exposed_ports.get_or_insert_default().extend(ports);
+    }
+    if let Some(volumes) = defaults.volumes {
+        config.volumes.get_or_insert_default().extend(volumes);
+    }
+}
+
+/// The image's variables in their place, overridden by name; new ones after them. A bare `NAME`
+/// takes the variable away, as docker has it.
+fn merge_environment(image: Vec<String>, own: Vec<String>) -> Option<Vec<String>> {
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let mut merged = image;
+    for entry in own {
+        let place = merged.iter().position(|known| name(known) == name(&entry));
+        match (place, entry.contains('=')) {
+            (Some(place), true) => merged[place] = entry,
+            (Some(place), false) => {
+                merged.remove(place);
+            }
+            (None, true) => merged.push(entry),
+            (None, false) => {}
+        }
+    }
+    Some(merged)
+}
+
+fn command(config: &ContainerConfig) -> Result<Vec<String>> {
+    let mut command = config.entrypoint.clone().unwrap_or_default();
+    command.extend(config.cmd.clone().unwrap_or_default());
+    if command.is_empty() {
+        return Err(Error::invalid("no command specified"));
+    }
+    if command.iter().any(|word| word.contains('\0')) {
+        return Err(Error::invalid("the command contains a NUL byte"));
+    }
+    Ok(command)
+}
+
+fn check_config(config: &ContainerConfig) -> Result<()> {
+    if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
+        return Err(Error::invalid(format!(
+            "the working directory '{}' is invalid, it needs to be an absolute path",
+            config.working_dir
+        )));
+    }
+    for entry in config.env.iter().flatten() {
+        if entry.is_empty() || entry.starts_with('=') || entry.contains('\0') {
+            return Err(Error::invalid(format!("invalid environment variable: {entry:?}")));
+        }
+    }
+    if let Some(signal) = &config.stop_signal {
+        crate::signal::parse(signal)?;
+    }
+    check_host_name(&config.hostname)?;
+    check_host_name(&config.domainname)
+}
+
+/// A host name ends up in files and in the kernel: no spaces, no line ends, 64 bytes.
+fn check_host_name(name: &str) -> Result<()> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if name.len() <= 64 && name.bytes().all(legal) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("invalid hostname {name:?}")))
+}
+
+fn hosts(definition: &Definition) -> String {
+    if definition.host_config.network_mode == "host" {
+        return std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    }
+    HOSTS.to_owned()
+}
+
+const HOSTS: &str = "127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::\tip6-localnet
+ff00::\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(list: &[&str]) -> Vec<String> {
+        list.iter().map(|&word| word.to_owned()).collect()
+    }
+
+    #[test]
+    fn own_variables_override_in_place_and_bare_names_remove() {
+        let merged = merge_environment(words(&["PATH=/bin", "A=1", "B=2"]), words(&["A=3", "C=4", "B"]));
+        assert_eq!(merged, Some(words(&["PATH=/bin", "A=3", "C=4"])));
+    }
+
+    #[test]
+    fn an_entry_point_of_ones_own_forgets_the_images_command() {
+        let config =
+            ContainerConfig { entrypoint: Some(words(&["/x"])), cmd: Some(words(&["a"])), ..Default::default() };
+        assert_eq!(command(&config).unwrap(), words(&["/x", "a"]));
+        assert!(matches!(command(&ContainerConfig::default()), Err(Error::Invalid { .. })));
+    }
+
+    #[test]
+    fn host_names_cannot_smuggle_lines() {
+        assert!(check_host_name("a\n6.6.6.6 x").is_err());
+        assert!(check_host_name("web-1.example").is_ok());
+    }
+}

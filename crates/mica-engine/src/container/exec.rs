@@ -1,0 +1,161 @@
+//! `exec` and `resize`: further processes in a running container.
+
+use crate::container::record::{Definition, Record};
+use crate::container::spec::{DEFAULT_CAPABILITIES, capabilities, environment};
+use crate::error::{Error, Result};
+use crate::{Local, events, system};
+use mica_api::stream::AttachStream;
+use mica_api::types::exec::{ExecRequest, ExecStarted};
+use mica_runtime::{Attach, EventPlan, ExecPlan, ProcessPlan, StdinPlan, TerminalSize};
+use oci_spec::runtime::{Capability, ProcessBuilder};
+
+impl Local {
+    /// Runs a process in a running container.
+    pub(crate) fn exec(&self, request: &ExecRequest) -> Result<ExecStarted> {
+        let record = Record::find(&self.database(), &request.container)?;
+        let disk = self.disk.container(&record.id);
+        match record.observe(&disk).status {
+            "running" => {}
+            "paused" => {
+                return Err(Error::state(format!(
+                    "Container {} is paused, unpause the container before exec",
+                    record.name
+                )));
+            }
+            _ => return Err(Error::state(format!("container {} is not running", record.id))),
+        }
+        let definition = record.definition(&self.database())?;
+        let id = mica_model::digest::hex(&system::random::<32>());
+        let plan = exec_plan(self, &record, &definition, request, &id)?;
+        self.announce(&record, "exec_create", &id, request);
+        self.announce(&record, "exec_start", &id, request);
+        let started = mica_runtime::exec(disk.run(), plan)?;
+        let attached = !request.detach;
+        let stream = attached.then_some(AttachStream { socket: started.stream, terminal: request.terminal });
+        Ok(ExecStarted { id, stream })
+    }
+
+    fn announce(&self, record: &Record, action: &str, id: &str, request: &ExecRequest) {
+        let action = format!("{action}: {}", request.command.join(" "));
+        self.events.append(&events::container(record, &action, &[("execID", id.to_owned())]));
+    }
+
+    /// Sets the size of a container's terminal.
+    pub(crate) fn resize(&self, reference: &str, rows: u16, columns: u16) -> Result<()> {
+        let record = Record::find(&self.database(), reference)?;
+        let disk = self.disk.container(&record.id);
+        if !record.observe(&disk).is_running() {
+            return Err(Error::state(format!("container {} is not running", record.id)));
+        }
+        mica_runtime::resize(disk.run(), TerminalSize { rows, columns })?;
+        self.events.append(&events::container(
+            &record,
+            "resize",
+            &[("height", rows.to_string()), ("width", columns.to_string())],
+        ));
+        Ok(())
+    }
+}
+
+fn exec_plan(
+    engine: &Local,
+    record: &Record,
+    definition: &Definition,
+    request: &ExecRequest,
+    id: &str,
+) -> Result<ExecPlan> {
+    let attach = request.attach;
+    let end = [
+        ("execID", id.to_owned()),
+        ("exitCode", "@EXITCODE@".to_owned()),
+    ];
+    Ok(ExecPlan {
+        process: process(definition, request)?,
+        user: Some(user(definition, request)).filter(|user| !user.is_empty()),
+        groups: definition.host_config.group_add.clone().unwrap_or_default(),
+        stdin: if attach.stdin { StdinPlan::Open { close_after_first: true } } else { StdinPlan::Null },
+        terminal_size: request.console_size.map(|(rows, columns)| TerminalSize { rows, columns }),
+        attach: (!request.detach).then_some(Attach {
+            stdin: attach.stdin,
+            stdout: attach.stdout,
+            stderr: attach.stderr,
+        }),
+        exit_file: None,
+        events: Some(EventPlan {
+            path: engine.events.path(),
+            die_line: events::template(&events::container(record, "exec_die", &end)),
+            oom_line: None,
+        }),
+    })
+}
+
+fn user(definition: &Definition, request: &ExecRequest) -> String {
+    if request.user.is_empty() { definition.config.user.clone() } else { request.user.clone() }
+}
+
+fn process(definition: &Definition, request: &ExecRequest) -> Result<ProcessPlan> {
+    if request.command.is_empty() {
+        return Err(Error::invalid("No exec command specified"));
+    }
+    for entry in &request.env {
+        if entry.is_empty() || entry.starts_with('=') || entry.contains('\0') {
+            return Err(Error::invalid(format!("invalid environment variable: {entry:?}")));
+        }
+    }
+    let directory = [&request.working_dir, &definition.config.working_dir]
+        .into_iter()
+        .find(|directory| !directory.is_empty())
+        .map_or("/", String::as_str);
+    if !directory.starts_with('/') {
+        return Err(Error::invalid(format!("Cwd must be an absolute path, not {directory:?}")));
+    }
+    let all: Vec<Capability>;
+    let rights = if request.privileged {
+        all = every_capability();
+        &all
+    } else {
+        DEFAULT_CAPABILITIES
+    };
+    let document = capabilities(rights).and_then(|rights| {
+        ProcessBuilder::default()
+            .terminal(request.terminal)
+            .args(request.command.clone())
+            .env(exec_environment(definition, request))
+            .cwd(directory)
+            .capabilities(rights)
+            .no_new_privileges(false)
+            .build()
+    });
+    let document = document.map_err(|source| Error::invalid(format!("the process is not valid: {source}")))?;
+    Ok(ProcessPlan::from_oci(&document).map_err(|source| mica_runtime::RuntimeError::Plan { source })?)
+}
+
+/// The container's environment, the request's own over it by name.
+fn exec_environment(definition: &Definition, request: &ExecRequest) -> Vec<String> {
+    let mut merged = environment(definition);
+    if request.terminal && !definition.config.tty {
+        merged.push("TERM=xterm".to_owned());
+    }
+    for entry in request.env.iter().filter(|entry| entry.contains('=')) {
+        let name = entry.split('=').next();
+        match merged.iter().position(|known| known.split('=').next() == name) {
+            Some(place) => merged[place] = entry.clone(),
+            None => merged.push(entry.clone()),
+        }
+    }
+    merged
+}
+
+/// All capabilities that this program knows (capabilities(7)); the runtime leaves out what the
+/// kernel does not have.
+fn every_capability() -> Vec<Capability> {
+    use Capability as C;
+    vec![
+        C::AuditControl, C::AuditRead, C::AuditWrite, C::BlockSuspend, C::Bpf, C::CheckpointRestore, C::Chown,
+        C::DacOverride, C::DacReadSearch, C::Fowner, C::Fsetid, C::IpcLock, C::IpcOwner, C::Kill, C::Lease,
+        C::LinuxImmutable, C::MacAdmin, C::MacOverride, C::Mknod, C::NetAdmin, C::NetBindService, C::NetBroadcast,
+        C::NetRaw, C::Perfmon, C::Setfcap, C::Setgid, C::Setpcap, C::Setuid, C::SysAdmin, C::SysBoot, C::SysChroot,
+        C::SysModule, C::SysNice, C::SysPacct, C::SysPtrace, C::SysRawio, C::SysResource, C::SysTime,
+        C::SysTtyConfig, C::Syslog, C::WakeAlarm,
+    ]
+}

@@ -1,0 +1,230 @@
+//! `ps`, `rename` and `container prune`.
+
+use crate::container::record::{Observed, Record};
+use crate::error::{Error, Result};
+use crate::image::record::ImageRecord;
+use crate::{Local, events, lock};
+use mica_api::types::container::{ContainerSummary, ListOptions, PruneResponse, SummaryHostConfig};
+use mica_model::{Filters, Timestamp};
+
+/// Filters that `ps` knows; those of later issues (health, networks, volumes) match nothing yet
+/// and are refused rather than ignored.
+const LIST_FILTERS: &[&str] =
+    &["ancestor", "before", "exited", "id", "label", "name", "network", "since", "status"];
+
+const PRUNE_FILTERS: &[&str] = &["label", "label!", "until"];
+
+impl Local {
+    /// Lists containers, newest first.
+    pub(crate) fn list(&self, options: &ListOptions) -> Result<Vec<ContainerSummary>> {
+        let filters = &options.filters;
+        filters.validate(LIST_FILTERS).map_err(|error| Error::invalid(error.to_string()))?;
+        let sieve = Sieve::new(self, filters)?;
+        let all = options.all || options.limit > 0 || filters.contains("status") || filters.contains("exited");
+        let limit = if options.limit == 0 { usize::MAX } else { options.limit };
+        let mut rows = Vec::new();
+        for (record, observed) in self.observe_all()? {
+            if rows.len() >= limit {
+                break;
+            }
+            if (all || observed.is_running()) && sieve.wants(&record, &observed) {
+                rows.push(self.summary(&record, &observed, options.size)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// All containers with what is true of them; what has ended since the last look is recorded,
+    /// what a dead monitor left is removed if it was to be.
+    pub(crate) fn observe_all(&self) -> Result<Vec<(Record, Observed)>> {
+        let mut rows = Vec::new();
+        let mut ended = Vec::new();
+        for mut record in Record::all(&self.database())? {
+            let observed = record.observe(&self.disk.container(&record.id));
+            if record.absorb(&observed) {
+                ended.push(record.clone());
+            }
+            rows.push((record, observed));
+        }
+        if !ended.is_empty() {
+            self.record_ends(&ended);
+        }
+        Ok(rows)
+    }
+
+    /// Writes ends down; a failure (a full disk) only means that the next command does it.
+    fn record_ends(&self, ended: &[Record]) {
+        let _ = self.database().write(|transaction| {
+            for record in ended {
+                record.save_end(transaction)?;
+            }
+            Ok(())
+        });
+        for record in ended.iter().filter(|record| record.auto_remove) {
+            let _ = self.remove_if_unattended(record);
+        }
+    }
+
+    /// Removes a `--rm` container whose monitor is gone; one whose caller or monitor still sees to
+    /// it is left to them.
+    fn remove_if_unattended(&self, record: &Record) -> Result<()> {
+        let disk = self.disk.container(&record.id);
+        let attended = !matches!(mica_runtime::status(disk.run()), Ok(mica_runtime::Status::Absent));
+        if attended {
+            return Ok(());
+        }
+        let Some(_lock) = lock::try_exclusive(&disk.lock())? else { return Ok(()) };
+        self.remove_record(&mut record.clone())
+    }
+
+    fn summary(&self, record: &Record, observed: &Observed, size: bool) -> Result<ContainerSummary> {
+        let (size_rw, size_root_fs) = if size { self.sizes(record)? } else { (None, None) };
+        Ok(ContainerSummary {
+            id: record.id.to_string(),
+            names: vec![format!("/{}", record.name)],
+            image: record.image.clone(),
+            image_id: record.image_id.clone(),
+            command: record.command.clone(),
+            created: record.created.seconds(),
+            ports: Vec::new(),
+            size_rw,
+            size_root_fs,
+            labels: record.labels.clone(),
+            state: observed.status.to_owned(),
+            status: status_words(observed, now()),
+            host_config: SummaryHostConfig { network_mode: record.network_mode.clone() },
+            mounts: Vec::new(),
+            networks: vec![record.network_mode.clone()],
+        })
+    }
+
+    /// Bytes of the writable layer, and of it with the image below.
+    pub(crate) fn sizes(&self, record: &Record) -> Result<(Option<i64>, Option<i64>)> {
+        let own = mica_snapshot::disk_usage(&self.disk.container(&record.id).upper())?.bytes;
+        let below = match record.image_id.parse() {
+            Ok(id) => ImageRecord::by_id(&self.database(), &id)?.map_or(0, |image| image.size),
+            Err(_) => 0,
+        };
+        Ok((i64::try_from(own).ok(), i64::try_from(own.saturating_add(below)).ok()))
+    }
+
+    /// Gives a container another name.
+    pub(crate) fn rename(&self, reference: &str, name: &str) -> Result<()> {
+        let name = name.strip_prefix('/').unwrap_or(name);
+        let parsed: mica_model::name::ContainerName =
+            name.parse().map_err(|error: mica_model::name::NameError| Error::invalid(error.to_string()))?;
+        let mut record = Record::find(&self.database(), reference)?;
+        if record.name == parsed.as_str() {
+            return Err(Error::invalid("Renaming a container with the same name as its current name"));
+        }
+        let old = std::mem::replace(&mut record.name, parsed.as_str().to_owned());
+        self.database().write(|transaction| record.save_name(transaction))?;
+        self.events.append(&events::container(&record, "rename", &[("oldName", format!("/{old}"))]));
+        Ok(())
+    }
+
+    /// Deletes what does not run.
+    pub(crate) fn prune_containers(&self, filters: &Filters) -> Result<PruneResponse> {
+        filters.validate(PRUNE_FILTERS).map_err(|error| Error::invalid(error.to_string()))?;
+        let until = prune_until(filters)?;
+        let mut answer = PruneResponse::default();
+        for (record, observed) in self.observe_all()? {
+            let old = until.is_none_or(|until| record.created < until);
+            if observed.is_running() || !old || !prune_labels(filters, &record.labels) {
+                continue;
+            }
+            let size = self.sizes(&record)?.0.unwrap_or(0);
+            match self.remove(record.id.as_str(), mica_api::types::container::RemoveOptions::default()) {
+                Ok(()) => {
+                    answer.deleted.push(record.id.to_string());
+                    answer.space_reclaimed += u64::try_from(size).unwrap_or(0);
+                }
+                // Started or removed by somebody else meanwhile: theirs now.
+                Err(Error::State { .. } | Error::NoSuchContainer { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// The instant of `until=`, if given: a time stamp or an age such as `24h`.
+pub(crate) fn prune_until(filters: &Filters) -> Result<Option<Timestamp>> {
+    let Some(text) = filters.values("until").next() else { return Ok(None) };
+    crate::instant::parse(text, now())
+        .map(Some)
+        .ok_or_else(|| Error::invalid(format!("invalid value {text:?} for the filter until")))
+}
+
+/// Whether labels satisfy `label=` and `label!=`.
+pub(crate) fn prune_labels(filters: &Filters, labels: &std::collections::BTreeMap<String, String>) -> bool {
+    let find = |key: &str| labels.get(key).map(String::as_str);
+    filters.match_kv_list("label", find) && (!filters.contains("label!") || !filters.match_kv_list("label!", find))
+}
+
+fn now() -> Timestamp {
+    std::time::SystemTime::now().into()
+}
+
+/// The filters, resolved once for the whole list.
+struct Sieve<'a> {
+    filters: &'a Filters,
+    before: Option<Timestamp>,
+    since: Option<Timestamp>,
+    /// Ids of images that a listed container must descend from.
+    ancestors: Option<Vec<String>>,
+}
+
+impl<'a> Sieve<'a> {
+    fn new(engine: &Local, filters: &'a Filters) -> Result<Self> {
+        let moment = |key: &str| -> Result<Option<Timestamp>> {
+            match filters.values(key).next() {
+                Some(reference) => Ok(Some(Record::find(&engine.database(), reference)?.created)),
+                None => Ok(None),
+            }
+        };
+        let known = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
+        if let Some(wrong) = filters.values("status").find(|status| !known.contains(status)) {
+            return Err(Error::invalid(format!("invalid filter 'status={wrong}'")));
+        }
+        if let Some(wrong) = filters.values("exited").find(|code| code.parse::<i64>().is_err()) {
+            return Err(Error::invalid(format!("invalid filter 'exited={wrong}'")));
+        }
+        let names: Vec<&str> = filters.values("ancestor").collect();
+        let ancestors = (!names.is_empty()).then(|| engine.descendants(&names));
+        Ok(Self { filters, before: moment("before")?, since: moment("since")?, ancestors: ancestors.transpose()? })
+    }
+
+    fn wants(&self, record: &Record, observed: &Observed) -> bool {
+        let filters = self.filters;
+        let exited = !filters.contains("exited")
+            || observed.status == "exited"
+                && filters.any_match("exited", |code| code.parse() == Ok(observed.exit_code));
+        exited
+            && filters.exact_match("status", observed.status)
+            && (filters.pattern_match("name", &record.name)
+                || filters.pattern_match("name", &format!("/{}", record.name)))
+            && filters.pattern_match("id", record.id.as_str())
+            && filters.match_kv_list("label", |key| record.labels.get(key).map(String::as_str))
+            && filters.exact_match("network", &record.network_mode)
+            && self.before.is_none_or(|before| record.created < before)
+            && self.since.is_none_or(|since| record.created > since)
+            && self.ancestors.as_ref().is_none_or(|ids| ids.contains(&record.image_id))
+    }
+}
+
+/// The STATUS column.
+pub(crate) fn status_words(observed: &Observed, now: Timestamp) -> String {
+    let ago = |then: Timestamp| {
+        let nanoseconds = u64::try_from(now.nanoseconds() - then.nanoseconds()).unwrap_or(0);
+        mica_model::duration::human_duration(std::time::Duration::from_nanos(nanoseconds))
+    };
+    match observed.status {
+        "running" => format!("Up {}", ago(observed.started)),
+        "paused" => format!("Up {} (Paused)", ago(observed.started)),
+        "exited" => format!("Exited ({}) {} ago", observed.exit_code, ago(observed.finished)),
+        "removing" => "Removal In Progress".to_owned(),
+        _ => "Created".to_owned(),
+    }
+}
+

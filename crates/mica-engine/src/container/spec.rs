@@ -1,0 +1,303 @@
+//! A container's record as an OCI runtime specification document.
+//!
+//! The values are docker's: mounts, masked and read-only paths, capabilities, sysctls
+//! (OCI runtime-spec 1.2; docker's `oci/defaults.go` names the same facts).
+
+use crate::container::record::Definition;
+use crate::disk::ContainerDisk;
+use crate::error::{Error, Result};
+use mica_api::types::host_config::Resources;
+use mica_model::ContainerId;
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{
+    Capability, LinuxBuilder, LinuxCapabilitiesBuilder, LinuxCpuBuilder, LinuxMemoryBuilder, LinuxNamespace,
+    LinuxNamespaceBuilder, LinuxNamespaceType, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder, Mount,
+    MountBuilder, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
+};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Which network namespace the process gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NetworkPlace {
+    /// A new one with nothing but the loopback interface.
+    Private,
+    /// The host's.
+    Host,
+    /// That of another container; the runtime is handed its descriptor.
+    Joined,
+}
+
+/// Builds the document.
+pub(crate) fn build(
+    id: &ContainerId,
+    definition: &Definition,
+    disk: &ContainerDisk,
+    network: &NetworkPlace,
+) -> Result<Spec> {
+    assemble(id, definition, disk, network)
+        .map_err(|source| Error::invalid(format!("the specification of container {id} is not valid: {source}")))
+}
+
+fn assemble(
+    id: &ContainerId,
+    definition: &Definition,
+    disk: &ContainerDisk,
+    network: &NetworkPlace,
+) -> std::result::Result<Spec, OciSpecError> {
+    let linux = LinuxBuilder::default()
+        .namespaces(namespaces(network)?)
+        .cgroups_path(cgroup_path(id, &definition.host_config.resources))
+        .resources(resources(&definition.host_config.resources)?)
+        .sysctl(sysctls(network))
+        .masked_paths(MASKED_PATHS.map(str::to_owned))
+        .readonly_paths(READONLY_PATHS.map(str::to_owned))
+        .build()?;
+    let root = RootBuilder::default()
+        .path("rootfs")
+        .readonly(definition.host_config.readonly_rootfs)
+        .build()?;
+    SpecBuilder::default()
+        .version("1.2.0")
+        .hostname(definition.config.hostname.clone())
+        .domainname(definition.config.domainname.clone())
+        .root(root)
+        .process(process(definition)?)
+        .mounts(mounts(definition, disk, network)?)
+        .linux(linux)
+        .build()
+}
+
+fn process(definition: &Definition) -> std::result::Result<Process, OciSpecError> {
+    let config = &definition.config;
+    let working_dir = if config.working_dir.is_empty() { "/" } else { config.working_dir.as_str() };
+    ProcessBuilder::default()
+        .terminal(config.tty)
+        .args(definition.command.clone())
+        .env(environment(definition))
+        .cwd(working_dir)
+        .capabilities(capabilities(DEFAULT_CAPABILITIES)?)
+        .no_new_privileges(false)
+        .build()
+}
+
+/// The environment in docker's order: PATH, HOSTNAME, TERM, then the container's own.
+/// HOME is filled in where the user is looked up, inside the root.
+pub(crate) fn environment(definition: &Definition) -> Vec<String> {
+    let config = &definition.config;
+    let own = config.env.as_deref().unwrap_or_default();
+    let is_set = |name: &str| own.iter().any(|entry| entry.split('=').next() == Some(name));
+    let mut environment = Vec::with_capacity(own.len() + 3);
+    if !is_set("PATH") {
+        environment.push(format!("PATH={PATH_DEFAULT}"));
+    }
+    if !is_set("HOSTNAME") {
+        environment.push(format!("HOSTNAME={}", config.hostname));
+    }
+    if config.tty && !is_set("TERM") {
+        environment.push("TERM=xterm".to_owned());
+    }
+    environment.extend(own.iter().filter(|entry| entry.contains('=')).cloned());
+    environment
+}
+
+/// The five capability sets of a root process that has `names`.
+pub(crate) fn capabilities(
+    names: &[Capability],
+) -> std::result::Result<oci_spec::runtime::LinuxCapabilities, OciSpecError> {
+    let set: std::collections::HashSet<Capability> = names.iter().copied().collect();
+    LinuxCapabilitiesBuilder::default()
+        .bounding(set.clone())
+        .effective(set.clone())
+        .permitted(set)
+        .inheritable(std::collections::HashSet::new())
+        .ambient(std::collections::HashSet::new())
+        .build()
+}
+
+fn namespaces(network: &NetworkPlace) -> std::result::Result<Vec<LinuxNamespace>, OciSpecError> {
+    let kinds = [
+        LinuxNamespaceType::Mount,
+        LinuxNamespaceType::Uts,
+        LinuxNamespaceType::Pid,
+        LinuxNamespaceType::Ipc,
+        LinuxNamespaceType::Cgroup,
+    ];
+    let mut namespaces = Vec::with_capacity(6);
+    for kind in kinds {
+        namespaces.push(LinuxNamespaceBuilder::default().typ(kind).build()?);
+    }
+    let own = LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Network);
+    match network {
+        // For a joined one this entry is replaced by the descriptor, see `StartPlan::joined`.
+        NetworkPlace::Private | NetworkPlace::Joined => namespaces.push(own.build()?),
+        NetworkPlace::Host => {}
+    }
+    Ok(namespaces)
+}
+
+fn mounts(
+    definition: &Definition,
+    disk: &ContainerDisk,
+    network: &NetworkPlace,
+) -> std::result::Result<Vec<Mount>, OciSpecError> {
+    let shm_size = format!("size={}", definition.host_config.shm_size);
+    // The kernel refuses a new sysfs in a network namespace that this user namespace does not own,
+    // and the host's network should show the host's devices: bind it then.
+    let sysfs = match network {
+        NetworkPlace::Private => mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"])?,
+        _ => mount("/sys", "bind", "/sys", &["rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"])?,
+    };
+    Ok(vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?,
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        )?,
+        sysfs,
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &["ro", "nosuid", "noexec", "nodev"])?,
+        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
+        mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm_size])?,
+        bind("/etc/resolv.conf", &disk.resolv_conf())?,
+        bind("/etc/hostname", &disk.hostname())?,
+        bind("/etc/hosts", &disk.hosts())?,
+    ])
+}
+
+fn mount(
+    destination: &str,
+    kind: &str,
+    source: &str,
+    options: &[&str],
+) -> std::result::Result<Mount, OciSpecError> {
+    MountBuilder::default()
+        .destination(destination)
+        .typ(kind)
+        .source(source)
+        .options(options.iter().map(|&option| option.to_owned()).collect::<Vec<_>>())
+        .build()
+}
+
+fn bind(destination: &str, source: &Path) -> std::result::Result<Mount, OciSpecError> {
+    MountBuilder::default()
+        .destination(destination)
+        .typ("bind")
+        .source(source)
+        .options(["rbind", "rprivate"].map(str::to_owned).to_vec())
+        .build()
+}
+
+/// Where the container's cgroup lies below each hierarchy's root.
+pub(crate) fn cgroup_path(id: &ContainerId, resources: &Resources) -> String {
+    let parent = if resources.cgroup_parent.is_empty() { CGROUP_PARENT_DEFAULT } else { &resources.cgroup_parent };
+    format!("/{}/{id}", parent.trim_matches('/'))
+}
+
+/// Limits in the terms of the specification; what is zero or absent is left out.
+pub(crate) fn resources(limits: &Resources) -> std::result::Result<LinuxResources, OciSpecError> {
+    let mut memory = LinuxMemoryBuilder::default();
+    if limits.memory != 0 {
+        memory = memory.limit(limits.memory);
+    }
+    if limits.memory_swap != 0 {
+        memory = memory.swap(limits.memory_swap);
+    }
+    if limits.memory_reservation != 0 {
+        memory = memory.reservation(limits.memory_reservation);
+    }
+    if let Some(swappiness) = limits.memory_swappiness.and_then(|value| u64::try_from(value).ok()) {
+        memory = memory.swappiness(swappiness);
+    }
+    let mut resources = LinuxResourcesBuilder::default().memory(memory.build()?).cpu(cpu(limits)?);
+    if let Some(limit) = limits.pids_limit.filter(|&limit| limit != 0) {
+        resources = resources.pids(LinuxPidsBuilder::default().limit(limit).build()?);
+    }
+    resources.build()
+}
+
+fn cpu(limits: &Resources) -> std::result::Result<oci_spec::runtime::LinuxCpu, OciSpecError> {
+    let mut cpu = LinuxCpuBuilder::default();
+    if let Ok(shares @ 1..) = u64::try_from(limits.cpu_shares) {
+        cpu = cpu.shares(shares);
+    }
+    let mut period = limits.cpu_period;
+    let mut quota = limits.cpu_quota;
+    if limits.nano_cpus > 0 {
+        period = CPU_PERIOD_MICROSECONDS;
+        quota = limits.nano_cpus.saturating_mul(CPU_PERIOD_MICROSECONDS) / 1_000_000_000;
+    }
+    if let Ok(period @ 1..) = u64::try_from(period) {
+        cpu = cpu.period(period);
+    }
+    if quota != 0 {
+        cpu = cpu.quota(quota);
+    }
+    if !limits.cpuset_cpus.is_empty() {
+        cpu = cpu.cpus(limits.cpuset_cpus.clone());
+    }
+    if !limits.cpuset_mems.is_empty() {
+        cpu = cpu.mems(limits.cpuset_mems.clone());
+    }
+    cpu.build()
+}
+
+fn sysctls(network: &NetworkPlace) -> HashMap<String, String> {
+    if *network != NetworkPlace::Private {
+        return HashMap::new();
+    }
+    // A private network has no ports and no pings that an unprivileged process must be kept from.
+    HashMap::from([
+        ("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned()),
+        ("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned()),
+    ])
+}
+
+/// The cgroup below which all containers lie.
+const CGROUP_PARENT_DEFAULT: &str = "mica";
+
+/// Length of a CPU quota period in microseconds where `--cpus` is given.
+const CPU_PERIOD_MICROSECONDS: i64 = 100_000;
+
+/// The search path of a container whose image sets none.
+pub(crate) const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What root in a container may do unless told otherwise: docker's fourteen.
+pub(crate) const DEFAULT_CAPABILITIES: &[Capability] = &[
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::Fsetid,
+    Capability::Fowner,
+    Capability::Mknod,
+    Capability::NetRaw,
+    Capability::Setgid,
+    Capability::Setuid,
+    Capability::Setfcap,
+    Capability::Setpcap,
+    Capability::NetBindService,
+    Capability::SysChroot,
+    Capability::Kill,
+    Capability::AuditWrite,
+];
+
+/// Files that tell or touch the host and are hidden.
+pub(crate) const MASKED_PATHS: [&str; 12] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+
+/// Files that would change the host and can only be read.
+pub(crate) const READONLY_PATHS: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];

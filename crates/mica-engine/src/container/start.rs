@@ -1,0 +1,289 @@
+//! `start` and the fast way of `run`: a record becomes a process.
+//!
+//! The monitor is started first and comes up while the plan is made. The record says "running"
+//! before the process does: a command killed in between leaves a container whose monitor is
+//! absent, which everybody reads as exited.
+
+use crate::container::create::Created;
+use crate::container::record::{Definition, Record, Stage};
+use crate::container::spec::{self, NetworkPlace};
+use crate::disk::ContainerDisk;
+use crate::error::{Error, Result};
+use crate::{Local, events, lock, system};
+use mica_api::stream::AttachStream;
+use mica_api::types::container::{
+    AttachStreams, CreateRequest, CreateResponse, StartOptions, Started, WaitCondition,
+};
+use mica_model::{ContainerId, ErrorKind, Timestamp};
+use mica_runtime::{
+    AfterExit, Attach, ContainerPlan, EventPlan, JoinedNamespace, Launcher, LogPlan, NamespaceKind, RootPlan,
+    StartPlan, StdinPlan, TerminalSize,
+};
+use std::path::PathBuf;
+
+impl Local {
+    /// Starts a container that does not run.
+    pub(crate) fn start(&self, reference: &str, options: &StartOptions) -> Result<Started> {
+        let record = Record::find(&self.database(), reference)?;
+        let launcher = Launcher::spawn(&record.id)?;
+        let disk = self.disk.container(&record.id);
+        let _lock = lock::exclusive(&disk.lock())?;
+        let mut record = Record::find(&self.database(), record.id.as_str())?;
+        let observed = record.observe(&disk);
+        match observed.status {
+            "running" => return Err(Error::NotModified { id: record.id.to_string() }),
+            "paused" => return Err(Error::state("cannot start a paused container, try unpause instead")),
+            "removing" => return Err(Error::state("container is marked for removal and cannot be started")),
+            _ => {}
+        }
+        let definition = record.definition(&self.database())?;
+        remove_exit_record(&disk)?;
+        record.stage = Stage::Running;
+        record.started = Timestamp::from(std::time::SystemTime::now());
+        record.finished = Timestamp::NEVER;
+        record.exit_code = 0;
+        record.oom_killed = false;
+        record.error.clear();
+        self.database().write(|transaction| record.save_state(transaction))?;
+        self.launch(launcher, &mut record, &definition, options)
+    }
+
+    /// Creates and starts with one write to the database, the monitor coming up meanwhile.
+    pub(crate) fn run(
+        &self,
+        request: &CreateRequest,
+        options: &StartOptions,
+    ) -> Result<(CreateResponse, Result<Started>)> {
+        let id = ContainerId::from_random(system::random());
+        let launcher = Launcher::spawn(&id)?;
+        let Created { mut record, definition, warnings } = self.create_as(request, id, Stage::Running)?;
+        let disk = self.disk.container(&record.id);
+        let _lock = lock::exclusive(&disk.lock())?;
+        let started = self.launch(launcher, &mut record, &definition, options);
+        Ok((CreateResponse { id: record.id.to_string(), warnings }, started))
+    }
+
+    fn launch(
+        &self,
+        launcher: Launcher,
+        record: &mut Record,
+        definition: &Definition,
+        options: &StartOptions,
+    ) -> Result<Started> {
+        let launched = self
+            .start_plan(record, definition, options)
+            .and_then(|(plan, warnings)| Ok((launcher.start(plan)?, warnings)));
+        match launched {
+            Ok((started, mut warnings)) => {
+                self.events.append(&events::container(record, "start", &[]));
+                warnings.extend(started.warnings);
+                let stream = options.attach.is_some().then_some(AttachStream {
+                    socket: started.stream,
+                    terminal: definition.config.tty,
+                });
+                Ok(Started { stream, warnings })
+            }
+            Err(error) => {
+                self.record_failed_start(record, definition, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// A start that failed leaves a container that can be started again, with docker's exit code.
+    fn record_failed_start(&self, record: &mut Record, definition: &Definition, error: &Error) {
+        record.stage = Stage::Created;
+        record.started = Timestamp::NEVER;
+        record.exit_code = match error.kind() {
+            ErrorKind::CommandNotFound => 127,
+            ErrorKind::CannotExecute => 126,
+            _ => 128,
+        };
+        record.error = error.to_string();
+        // The first error is the one to tell; a second one here would only hide it.
+        let _ = self.database().write(|transaction| record.save_state(transaction));
+        self.events.append(&events::container(record, "die", &[("exitCode", record.exit_code.to_string())]));
+        if definition.host_config.auto_remove {
+            let _ = self.remove_record(record);
+        }
+    }
+
+    fn start_plan(
+        &self,
+        record: &Record,
+        definition: &Definition,
+        options: &StartOptions,
+    ) -> Result<(StartPlan, Vec<String>)> {
+        let disk = self.disk.container(&record.id);
+        let (network, joined) = self.network(definition)?;
+        let spec = match self.measuring(definition) {
+            Some(measured) => spec::build(&record.id, &measured, &disk, &network)?,
+            None => spec::build(&record.id, definition, &disk, &network)?,
+        };
+        let (container, warnings) =
+            ContainerPlan::from_spec(&spec).map_err(|source| mica_runtime::RuntimeError::Plan { source })?;
+        prepare_run_directory(&disk)?;
+        let host = &definition.host_config;
+        let size = options.console_size.or(match host.console_size {
+            [0, 0] => None,
+            [rows, columns] => Some((rows, columns)),
+        });
+        let plan = StartPlan {
+            id: record.id.clone(),
+            container,
+            root: root(definition, &disk),
+            user: Some(definition.config.user.clone()).filter(|user| !user.is_empty()),
+            groups: host.group_add.clone().unwrap_or_default(),
+            run_directory: disk.run().to_owned(),
+            exit_file: disk.exit(),
+            log: LogPlan::JsonFile {
+                path: disk.log(),
+                max_size_bytes: Some(LOG_SIZE_MAX_BYTES),
+                max_file_count: LOG_FILE_COUNT,
+            },
+            events: Some(self.end_of_run(record)),
+            stdin: stdin(definition),
+            terminal_size: size.map(|(rows, columns)| TerminalSize { rows, columns }),
+            attach: options.attach.map(attach),
+            after_exit: host.auto_remove.then(|| self.removal_after_exit(record)),
+            joined,
+        };
+        Ok((plan, warnings))
+    }
+
+    /// The embedded image tells how long its start took, so it is told when that began.
+    fn measuring(&self, definition: &Definition) -> Option<Definition> {
+        definition.config.labels.as_ref().filter(|labels| labels.contains_key(EMBEDDED_LABEL))?;
+        let opened_at = Timestamp::from(self.opened_at).nanoseconds();
+        let mut measured = definition.clone();
+        measured.config.env.get_or_insert_default().push(format!("{STARTED_AT_VARIABLE}={opened_at}"));
+        Some(measured)
+    }
+
+    fn network(&self, definition: &Definition) -> Result<(NetworkPlace, Vec<JoinedNamespace>)> {
+        let mode = definition.host_config.network_mode.as_str();
+        let Some(other) = mode.strip_prefix("container:") else {
+            let place = if mode == "host" { NetworkPlace::Host } else { NetworkPlace::Private };
+            return Ok((place, Vec::new()));
+        };
+        let other = Record::find(&self.database(), other)?;
+        let disk = self.disk.container(&other.id);
+        if !other.observe(&disk).is_running() {
+            return Err(Error::state(format!(
+                "cannot join network namespace of a non running container: container {} is {}",
+                other.name,
+                other.observe(&disk).status
+            )));
+        }
+        let descriptor = mica_runtime::namespace(disk.run(), NamespaceKind::Network)?;
+        Ok((NetworkPlace::Joined, vec![JoinedNamespace { kind: NamespaceKind::Network, descriptor }]))
+    }
+
+    fn end_of_run(&self, record: &Record) -> EventPlan {
+        let die = [("exitCode", "@EXITCODE@".to_owned()), ("execDuration", "@DURATION@".to_owned())];
+        EventPlan {
+            path: self.events.path(),
+            die_line: events::template(&events::container(record, "die", &die)),
+            oom_line: Some(events::template(&events::container(record, "oom", &[]))),
+        }
+    }
+
+    /// The command that a monitor becomes at the end of a `--rm` container nobody waited for.
+    fn removal_after_exit(&self, record: &Record) -> AfterExit {
+        AfterExit {
+            arguments: vec![
+                "--root".into(),
+                self.disk.root().into(),
+                "--run-root".into(),
+                self.disk.run_root().into(),
+                "rm".into(),
+                record.id.as_str().into(),
+            ],
+            only_if_exists: self.disk.container(&record.id).directory().to_owned(),
+        }
+    }
+
+    /// Follows a running container.
+    pub(crate) fn attach(&self, reference: &str, streams: AttachStreams) -> Result<AttachStream> {
+        let record = Record::find(&self.database(), reference)?;
+        let disk = self.disk.container(&record.id);
+        match record.observe(&disk).status {
+            "running" => {}
+            "paused" => return Err(Error::state("You cannot attach to a paused container, unpause it first")),
+            _ => return Err(Error::state("You cannot attach to a stopped container, start it first")),
+        }
+        let definition = record.definition(&self.database())?;
+        let hello = mica_runtime::Hello { attach: attach(streams) };
+        let socket = mica_runtime::attach(disk.run(), &hello)?;
+        self.events.append(&events::container(&record, "attach", &[]));
+        Ok(AttachStream { socket, terminal: definition.config.tty })
+    }
+
+    /// Stops if it runs, then starts.
+    pub(crate) fn restart(&self, reference: &str, options: &mica_api::types::container::StopOptions) -> Result<()> {
+        match self.stop(reference, options) {
+            Ok(()) | Err(Error::NotModified { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let record = Record::find(&self.database(), reference)?;
+        let started = self.start(record.id.as_str(), &StartOptions::default());
+        match started {
+            Ok(_) | Err(Error::NotModified { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.events.append(&events::container(&record, "restart", &[]));
+        Ok(())
+    }
+
+    /// Waits for the end of a run, or of the container.
+    pub(crate) fn wait(&self, reference: &str, condition: WaitCondition) -> Result<i64> {
+        crate::container::wait::wait(self, reference, condition)
+    }
+}
+
+fn root(definition: &Definition, disk: &ContainerDisk) -> RootPlan {
+    RootPlan::Overlay {
+        lowers: definition.layers.iter().rev().cloned().collect::<Vec<PathBuf>>(),
+        upper: disk.upper(),
+        work: disk.work(),
+        volatile: definition.host_config.auto_remove,
+    }
+}
+
+fn stdin(definition: &Definition) -> StdinPlan {
+    let config = &definition.config;
+    if config.open_stdin { StdinPlan::Open { close_after_first: config.stdin_once } } else { StdinPlan::Null }
+}
+
+fn attach(streams: AttachStreams) -> Attach {
+    Attach { stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr }
+}
+
+fn remove_exit_record(disk: &ContainerDisk) -> Result<()> {
+    match std::fs::remove_file(disk.exit()) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", &disk.exit(), source))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes the run directory; a killed monitor's leftovers are ended first.
+fn prepare_run_directory(disk: &ContainerDisk) -> Result<()> {
+    if disk.run().exists() {
+        mica_runtime::cleanup(disk.run())?;
+    }
+    crate::disk::make_directory(disk.run())
+}
+
+/// Marks the embedded image.
+pub(crate) const EMBEDDED_LABEL: &str = "io.mica.embedded";
+
+/// Tells a container of the embedded image when the command began, in nanoseconds since the epoch.
+const STARTED_AT_VARIABLE: &str = "MICA_STARTED_AT_NANOSECONDS";
+
+/// A log file is begun anew after this many bytes.
+const LOG_SIZE_MAX_BYTES: u64 = 20 << 20;
+
+/// How many log files a container keeps.
+const LOG_FILE_COUNT: u32 = 5;

@@ -1,0 +1,78 @@
+//! `update`: other limits, for the next start and at once if it runs.
+
+use crate::container::record::Record;
+use crate::container::{limits, spec};
+use crate::error::{Error, Result};
+use crate::{Local, events, lock};
+use mica_api::types::container::UpdateRequest;
+use mica_api::types::host_config::Resources;
+
+impl Local {
+    /// Changes limits; answers warnings.
+    pub(crate) fn update(&self, reference: &str, request: &UpdateRequest) -> Result<Vec<String>> {
+        if request.restart_policy.as_ref().is_some_and(|policy| !matches!(policy.name.as_str(), "" | "no")) {
+            return Err(Error::Unsupported { what: "restart policies are not supported yet".to_owned() });
+        }
+        let record = Record::find(&self.database(), reference)?;
+        let disk = self.disk.container(&record.id);
+        let _lock = lock::exclusive(&disk.lock())?;
+        let mut definition = record.definition(&self.database())?;
+        let changed = &mut definition.host_config.resources;
+        merge(changed, &request.resources);
+        let mut warnings = limits::check(changed)?;
+        if record.observe(&disk).is_running() {
+            let document = spec::resources(changed)
+                .map_err(|source| Error::invalid(format!("the limits are not valid: {source}")))?;
+            let (resources, unapplied) = mica_runtime::Resources::from_oci(&document);
+            warnings.extend(unapplied);
+            warnings.extend(mica_runtime::update_resources(disk.run(), &resources)?);
+        }
+        self.database().write(|transaction| record.save_definition(transaction, &definition))?;
+        self.events.append(&events::container(&record, "update", &[]));
+        Ok(warnings)
+    }
+}
+
+/// What is zero or empty in the request stays as it is.
+fn merge(limits: &mut Resources, wanted: &Resources) {
+    fn number<T: Copy + Default + PartialEq>(target: &mut T, wanted: T) {
+        if wanted != T::default() {
+            *target = wanted;
+        }
+    }
+    fn text(target: &mut String, wanted: &str) {
+        if !wanted.is_empty() {
+            wanted.clone_into(target);
+        }
+    }
+    number(&mut limits.cpu_shares, wanted.cpu_shares);
+    number(&mut limits.memory, wanted.memory);
+    number(&mut limits.memory_swap, wanted.memory_swap);
+    number(&mut limits.memory_reservation, wanted.memory_reservation);
+    number(&mut limits.cpu_period, wanted.cpu_period);
+    number(&mut limits.cpu_quota, wanted.cpu_quota);
+    if wanted.nano_cpus != 0 {
+        limits.nano_cpus = wanted.nano_cpus;
+        limits.cpu_period = 0;
+        limits.cpu_quota = 0;
+    } else if wanted.cpu_period != 0 || wanted.cpu_quota != 0 {
+        limits.nano_cpus = 0;
+    }
+    text(&mut limits.cpuset_cpus, &wanted.cpuset_cpus);
+    text(&mut limits.cpuset_mems, &wanted.cpuset_mems);
+    limits.pids_limit = wanted.pids_limit.or(limits.pids_limit);
+    limits.memory_swappiness = wanted.memory_swappiness.or(limits.memory_swappiness);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_stays() {
+        let mut limits = Resources { memory: 64 << 20, cpu_shares: 512, cpu_quota: 5000, ..Default::default() };
+        merge(&mut limits, &Resources { nano_cpus: 500_000_000, ..Default::default() });
+        assert_eq!((limits.memory, limits.cpu_shares), (64 << 20, 512));
+        assert_eq!((limits.nano_cpus, limits.cpu_quota), (500_000_000, 0));
+    }
+}

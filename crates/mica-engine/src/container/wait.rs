@@ -1,0 +1,56 @@
+//! `wait`: the end of a run, however it is learnt.
+
+use crate::Local;
+use crate::container::record::Record;
+use crate::error::{Error, Result};
+use mica_api::types::container::WaitCondition;
+use mica_model::ContainerId;
+use std::io::Read;
+
+/// Blocks until the condition holds; answers the exit code.
+pub(crate) fn wait(engine: &Local, reference: &str, condition: WaitCondition) -> Result<i64> {
+    let record = Record::find(&engine.database(), reference)?;
+    let started = record.started;
+    let mut last = None;
+    loop {
+        let record = match Record::find(&engine.database(), record.id.as_str()) {
+            Ok(record) => record,
+            // Removed while we waited: its code is the last one seen.
+            Err(Error::NoSuchContainer { .. }) if last.is_some() => return Ok(last.unwrap_or_default()),
+            Err(error) => return Err(error),
+        };
+        let disk = engine.disk.container(&record.id);
+        let observed = record.observe(&disk);
+        if observed.is_running() {
+            last = follow_to_end(engine, &record.id).or(last);
+            continue;
+        }
+        let ended_since = observed.status == "exited" && (last.is_some() || record.started != started);
+        match condition {
+            WaitCondition::NotRunning => return Ok(observed.exit_code),
+            WaitCondition::NextExit if ended_since => return Ok(observed.exit_code),
+            WaitCondition::NextExit | WaitCondition::Removed => {
+                last = last.or(Some(observed.exit_code).filter(|_| condition == WaitCondition::Removed));
+                engine.events.wait_for_more()?;
+            }
+        }
+    }
+}
+
+/// Follows the monitor to its last frame; the exit code where it said one.
+fn follow_to_end(engine: &Local, id: &ContainerId) -> Option<i64> {
+    use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
+    let hello = mica_runtime::Hello::default();
+    let mut socket = mica_runtime::attach(engine.disk.container(id).run(), &hello).ok()?;
+    loop {
+        let mut header = [0; HEADER_LENGTH];
+        socket.read_exact(&mut header).ok()?;
+        let header = FrameHeader::decode(header).ok()?;
+        let mut payload = vec![0; header.length];
+        socket.read_exact(&mut payload).ok()?;
+        if header.kind == FrameKind::Exit {
+            let code = payload.first_chunk::<4>()?;
+            return Some(i64::from(u32::from_be_bytes(*code)));
+        }
+    }
+}

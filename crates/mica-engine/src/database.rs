@@ -1,0 +1,167 @@
+//! The state database: SQLite in WAL mode, opened by many processes at once.
+//!
+//! Writers begin with `BEGIN IMMEDIATE` and a long busy time-out, so that nobody ever sees
+//! "database is locked". Commits do not wait for the disk (`synchronous=NORMAL` in WAL mode):
+//! after a power cut the last moments may be missing, the rest is whole. What must be durable
+//! (images) is followed by [`Database::make_durable`]. The write-ahead log is folded back by
+//! whoever calls [`Database::fold`], never on the way of a start.
+
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Version of the tables below; a store with a higher one is refused.
+const FORMAT_VERSION: i64 = 1;
+
+/// Pages of 4 KiB in the write-ahead log after which it is worth folding back.
+const FOLD_AFTER_BYTES: u64 = 4 << 20;
+
+/// An open database.
+#[derive(Debug)]
+pub(crate) struct Database {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Database {
+    /// Opens the database of a store, making it when it is new.
+    pub(crate) fn open(disk: &Disk) -> Result<Self> {
+        let path = disk.database();
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            Connection::open_with_flags(&path, flags).map_err(|source| Error::database("open", &path, source))?;
+        let mut database = Self { connection, path };
+        database.configure().map_err(|source| Error::database("open", &database.path, source))?;
+        database.prepare_format()?;
+        Ok(database)
+    }
+
+    fn configure(&self) -> rusqlite::Result<()> {
+        let connection = &self.connection;
+        connection.busy_timeout(Duration::from_secs(120))?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.execute_batch("PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=OFF;")
+    }
+
+    fn prepare_format(&mut self) -> Result<()> {
+        match self.format_version()? {
+            FORMAT_VERSION => Ok(()),
+            0 => self.create_tables(),
+            found => Err(Error::FormatVersion { path: self.path.clone(), found, known: FORMAT_VERSION }),
+        }
+    }
+
+    fn format_version(&self) -> Result<i64> {
+        self.connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(|source| Error::database("read the format of", &self.path, source))
+    }
+
+    fn create_tables(&mut self) -> Result<()> {
+        let path = self.path.clone();
+        let create = |source| Error::database("create", &path, source);
+        self.connection.pragma_update(None, "journal_mode", "WAL").map_err(create)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(create)?;
+        let version: i64 =
+            transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(create)?;
+        if version == 0 {
+            transaction.execute_batch(TABLES).map_err(create)?;
+            transaction.pragma_update(None, "user_version", FORMAT_VERSION).map_err(create)?;
+        }
+        transaction.commit().map_err(create)
+    }
+
+    /// Reads.
+    pub(crate) fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        work(&self.connection).map_err(|source| Error::database("read", &self.path, source))
+    }
+
+    /// Changes something in one transaction; an error undoes all of it.
+    pub(crate) fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let path = &self.path;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|source| Error::database("change", path, source))?;
+        let answer = work(&transaction)?;
+        transaction.commit().map_err(|source| Error::database("change", path, source))?;
+        Ok(answer)
+    }
+
+    /// Waits until everything committed so far is on the disk.
+    pub(crate) fn make_durable(&self) -> Result<()> {
+        let log = self.log_path();
+        match std::fs::File::open(&log) {
+            Ok(file) => file.sync_data().map_err(|source| Error::io("sync", &log, source)),
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(Error::io("open", &log, source)),
+        }
+    }
+
+    /// Folds the write-ahead log back when it has grown; never waits for other processes.
+    pub(crate) fn fold(&self) {
+        let long = std::fs::metadata(self.log_path()).is_ok_and(|log| log.len() > FOLD_AFTER_BYTES);
+        if long {
+            // A reader in another process only makes it partial; the next one goes on.
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        }
+    }
+
+    fn log_path(&self) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push("-wal");
+        path.into()
+    }
+}
+
+/// Lifts a database error out of a transaction with the same words everywhere.
+pub(crate) fn query(source: rusqlite::Error) -> Error {
+    Error::Query { source }
+}
+
+const TABLES: &str = "
+CREATE TABLE container (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    image TEXT NOT NULL,
+    image_id TEXT NOT NULL,
+    command TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    labels TEXT NOT NULL,
+    network_mode TEXT NOT NULL,
+    auto_remove INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    started INTEGER NOT NULL,
+    finished INTEGER NOT NULL,
+    exit_code INTEGER NOT NULL,
+    oom_killed INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    definition TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX container_image ON container (image_id);
+CREATE TABLE image (
+    id TEXT PRIMARY KEY,
+    parent TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    last_tagged INTEGER NOT NULL,
+    labels TEXT NOT NULL,
+    layers TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX image_parent ON image (parent);
+CREATE TABLE name (
+    reference TEXT PRIMARY KEY,
+    image_id TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX name_image ON name (image_id);
+CREATE TABLE layer (
+    directory TEXT PRIMARY KEY,
+    diff_id TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    entry_count INTEGER NOT NULL
+) WITHOUT ROWID;
+";

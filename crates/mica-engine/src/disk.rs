@@ -1,0 +1,199 @@
+//! Every path that the engine owns, drawn once.
+//!
+//! ```text
+//! ROOT (default /var/lib/mica, 0710)
+//! ├── mica.db, mica.db-wal, mica.db-shm   names, images, layers, containers (format: database.rs)
+//! ├── image.lock                          flock: shared to record images, exclusive to delete layers
+//! ├── image/                              blobs by digest            (mica-image)
+//! ├── layer/                              layers by diffID           (mica-snapshot)
+//! ├── mountpoints/                        an all but empty layer below every image, see [`Disk::mountpoints`]
+//! ├── container/<id>/
+//! │   ├── lock                            flock: who changes this container
+//! │   ├── upper/  work/                   the writable layer; upper/ is what people look into
+//! │   ├── hostname  hosts  resolv.conf    bound into the container
+//! │   ├── container.log                   its output, json-file format
+//! │   ├── exit.json                       how the last run ended, written by its monitor
+//! │   └── exec/<id>.json                  how exec sessions ended
+//! ├── events/                             what happened, in order, bounded (format: events.rs)
+//! └── trash/                              renamed here, then deleted; safe to delete at any time
+//!
+//! RUN (default /run/mica, empty after a reboot)
+//! └── container/<id>/                     lock, state and socket of the monitor (mica-runtime)
+//! ```
+
+use crate::error::{Error, Result};
+use mica_model::ContainerId;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The two directories that everything lies under.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    root: PathBuf,
+    run: PathBuf,
+}
+
+impl Disk {
+    /// Opens the directories, making what is missing.
+    pub(crate) fn open(root: &Path, run: &Path) -> Result<Self> {
+        let disk = Self { root: root.to_owned(), run: run.to_owned() };
+        if !disk.database().exists() {
+            for directory in [disk.root(), &disk.containers(), &disk.trash(), &disk.events()] {
+                make_directory(directory)?;
+            }
+            disk.make_mountpoints()?;
+        }
+        Ok(disk)
+    }
+
+    /// The lowest layer of every container: empty files and directories where the engine mounts
+    /// something. Being lowest it changes nothing of an image that has them; for one that has not,
+    /// it keeps them out of the container's own layer, and so out of `diff` and `commit`.
+    pub(crate) fn mountpoints(&self) -> PathBuf {
+        self.root.join("mountpoints")
+    }
+
+    fn make_mountpoints(&self) -> Result<()> {
+        let top = self.mountpoints();
+        for directory in ["etc", "dev", "proc", "sys"] {
+            make_layer_directory(&top.join(directory))?;
+        }
+        for file in ["hostname", "hosts", "resolv.conf"] {
+            write_file(&top.join("etc").join(file), b"")?;
+        }
+        Ok(())
+    }
+
+    /// The state root.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The root of what a reboot forgets.
+    pub(crate) fn run_root(&self) -> &Path {
+        &self.run
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.root.join("mica.db")
+    }
+
+    pub(crate) fn images(&self) -> PathBuf {
+        self.root.join("image")
+    }
+
+    /// Shared by those who record images, exclusive to those who delete layers, so that nobody
+    /// deletes a layer between another one's finding and recording it.
+    pub(crate) fn image_lock(&self) -> PathBuf {
+        self.root.join("image.lock")
+    }
+
+    pub(crate) fn layers(&self) -> PathBuf {
+        self.root.join("layer")
+    }
+
+    pub(crate) fn events(&self) -> PathBuf {
+        self.root.join("events")
+    }
+
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.root.join("trash")
+    }
+
+    /// Scratch space for archives that cannot be read in place.
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.root.join("trash")
+    }
+
+    pub(crate) fn containers(&self) -> PathBuf {
+        self.root.join("container")
+    }
+
+    /// The run directories of all containers.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.run.join("container")
+    }
+
+    pub(crate) fn container(&self, id: &ContainerId) -> ContainerDisk {
+        ContainerDisk {
+            directory: self.containers().join(id.as_str()),
+            run: self.run.join("container").join(id.as_str()),
+        }
+    }
+}
+
+/// The paths of one container.
+#[derive(Debug, Clone)]
+pub(crate) struct ContainerDisk {
+    directory: PathBuf,
+    run: PathBuf,
+}
+
+impl ContainerDisk {
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The directory of its monitor; exists only while it runs.
+    pub(crate) fn run(&self) -> &Path {
+        &self.run
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.directory.join("lock")
+    }
+
+    pub(crate) fn upper(&self) -> PathBuf {
+        self.directory.join("upper")
+    }
+
+    pub(crate) fn work(&self) -> PathBuf {
+        self.directory.join("work")
+    }
+
+    pub(crate) fn hostname(&self) -> PathBuf {
+        self.directory.join("hostname")
+    }
+
+    pub(crate) fn hosts(&self) -> PathBuf {
+        self.directory.join("hosts")
+    }
+
+    pub(crate) fn resolv_conf(&self) -> PathBuf {
+        self.directory.join("resolv.conf")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.directory.join("container.log")
+    }
+
+    pub(crate) fn exit(&self) -> PathBuf {
+        self.directory.join("exit.json")
+    }
+
+    pub(crate) fn exec_exit(&self, exec_id: &str) -> PathBuf {
+        self.directory.join("exec").join(format!("{exec_id}.json"))
+    }
+}
+
+/// Makes a directory and its parents with mode 0710: containers' users cannot enter the store.
+pub(crate) fn make_directory(path: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o710)
+        .create(path)
+        .map_err(|source| Error::io("create directory", path, source))
+}
+
+/// Makes a directory that containers see, with its parents: mode 0755 whatever the umask.
+pub(crate) fn make_layer_directory(path: &Path) -> Result<()> {
+    let fail = |source| Error::io("create directory", path, source);
+    fs::DirBuilder::new().recursive(true).create(path).map_err(fail)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(fail)
+}
+
+/// Writes a small file anew.
+pub(crate) fn write_file(path: &Path, content: &[u8]) -> Result<()> {
+    fs::write(path, content).map_err(|source| Error::io("write", path, source))
+}

@@ -1,0 +1,214 @@
+//! What can go wrong in the engine, typed; and how it becomes the words of the road.
+
+use mica_model::ErrorKind;
+use std::error::Error as StdError;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The engine's own result.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// An error of the engine or of one of its rooms.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No container has this name, id or prefix.
+    #[error("No such container: {reference}")]
+    NoSuchContainer {
+        /// As it was given.
+        reference: String,
+    },
+    /// No image has this name, id or prefix.
+    #[error("No such image: {reference}")]
+    NoSuchImage {
+        /// As it was given.
+        reference: String,
+    },
+    /// A container has nothing at a path.
+    #[error("Could not find the file {path} in container {container}")]
+    NoSuchPath {
+        /// As it was given.
+        path: String,
+        /// As it was given.
+        container: String,
+    },
+    /// A prefix that more than one id begins with.
+    #[error("multiple IDs found with provided prefix: {prefix}")]
+    AmbiguousPrefix {
+        /// As it was given.
+        prefix: String,
+    },
+    /// A container name that is taken.
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or rename) that container to be able to reuse that name."
+    )]
+    NameInUse {
+        /// The name.
+        name: String,
+        /// Full id of its holder.
+        holder: String,
+    },
+    /// The state of a container forbids it.
+    #[error("{what}")]
+    State {
+        /// In docker's words.
+        what: String,
+        /// What to do instead, if we know.
+        hint: Option<&'static str>,
+    },
+    /// Already so.
+    #[error("container {id} is already in this state")]
+    NotModified {
+        /// Full id.
+        id: String,
+    },
+    /// The request is wrong.
+    #[error("{what}")]
+    Invalid {
+        /// In docker's words.
+        what: String,
+    },
+    /// This build cannot do it.
+    #[error("{what}")]
+    Unsupported {
+        /// What was asked for.
+        what: String,
+    },
+    /// The store was written by a newer mica.
+    #[error("{} has format {found}; this mica knows {known}", path.display())]
+    FormatVersion {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// The database failed.
+    #[error("could not {action} the database {}", path.display())]
+    Database {
+        /// A verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// SQLite's own words.
+        source: rusqlite::Error,
+    },
+    /// A query failed inside a transaction.
+    #[error("the state database failed")]
+    Query {
+        /// SQLite's own words.
+        source: rusqlite::Error,
+    },
+    /// A record does not parse.
+    #[error("the record of {what} is damaged")]
+    Record {
+        /// Whose.
+        what: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A file of ours failed.
+    #[error("could not {action} {}", path.display())]
+    Io {
+        /// A verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The image room.
+    #[error(transparent)]
+    Image(#[from] mica_image::Error),
+    /// The snapshot room.
+    #[error(transparent)]
+    Snapshot(#[from] mica_snapshot::Error),
+    /// The runtime room.
+    #[error(transparent)]
+    Runtime(#[from] mica_runtime::RuntimeError),
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn database(action: &'static str, path: &Path, source: rusqlite::Error) -> Self {
+        Self::Database { action, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn invalid(what: impl Into<String>) -> Self {
+        Self::Invalid { what: what.into() }
+    }
+
+    pub(crate) fn state(what: impl Into<String>) -> Self {
+        Self::State { what: what.into(), hint: None }
+    }
+
+    /// The branch that callers may take.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoSuchContainer { .. } | Self::NoSuchImage { .. } | Self::NoSuchPath { .. } => ErrorKind::NotFound,
+            Self::NameInUse { .. } | Self::State { .. } => ErrorKind::Conflict,
+            Self::AmbiguousPrefix { .. } | Self::Invalid { .. } => ErrorKind::InvalidArgument,
+            Self::NotModified { .. } => ErrorKind::NotModified,
+            Self::Unsupported { .. } | Self::FormatVersion { .. } => ErrorKind::Unsupported,
+            Self::Database { source, .. } | Self::Query { source } => database_kind(source),
+            Self::Record { .. } => ErrorKind::DataLoss,
+            Self::Io { source, .. } => io_kind(source),
+            Self::Image(error) => error.kind(),
+            Self::Snapshot(error) => error.kind(),
+            Self::Runtime(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        if let Self::State { hint: Some(hint), .. } = self {
+            return Some((*hint).to_owned());
+        }
+        match self.kind() {
+            ErrorKind::Exhausted => {
+                Some("free some space (`mica system df` tells who uses it, `mica rm` works on a full disk)".to_owned())
+            }
+            ErrorKind::Forbidden => Some("run mica as root; rootless containers are not built yet".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for mica_api::Error {
+    fn from(error: Error) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let words = cause.to_string();
+            if !message.ends_with(&words) {
+                message.push_str(": ");
+                message.push_str(&words);
+            }
+            source = cause.source();
+        }
+        Self { kind: error.kind(), message, hint: error.hint() }
+    }
+}
+
+fn io_kind(error: &io::Error) -> ErrorKind {
+    match error.kind() {
+        io::ErrorKind::NotFound => ErrorKind::NotFound,
+        io::ErrorKind::PermissionDenied => ErrorKind::Forbidden,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => ErrorKind::Exhausted,
+        _ => ErrorKind::Internal,
+    }
+}
+
+fn database_kind(error: &rusqlite::Error) -> ErrorKind {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => ErrorKind::Exhausted,
+        Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::PermissionDenied | rusqlite::ErrorCode::ReadOnly) => {
+            ErrorKind::Forbidden
+        }
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => ErrorKind::DataLoss,
+        _ => ErrorKind::Internal,
+    }
+}

@@ -1,0 +1,213 @@
+//! The road's end: [`mica_api::Engine`], each request handed to the verb that answers it.
+
+use crate::{EngineOptions, Local};
+use mica_api::Result;
+use mica_api::engine::{Engine, ProgressListener, Sink};
+use mica_api::stream::AttachStream;
+use mica_api::types::container::{
+    ArchivePut, AttachStreams, CommitRequest, ContainerInspect, ContainerSummary, CreateRequest, CreateResponse,
+    FilesystemChange, ListOptions, LogEntry, LogsOptions, PathStat, PruneResponse, RemoveOptions, StartOptions, Started,
+    StatsSample, StopOptions, TopResponse, UpdateRequest, WaitCondition, WaitResponse,
+};
+use mica_api::types::event::{Event, EventsOptions};
+use mica_api::types::exec::{ExecRequest, ExecStarted};
+use mica_api::types::image::{
+    ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions, ImageSummary,
+    ImageTree, ImportRequest, LoadedImage,
+};
+use mica_api::types::system::{DiskUsage, Info, Version};
+use mica_model::Filters;
+use std::io::{Read, Write};
+
+/// The engine in this process.
+#[derive(Debug)]
+pub struct LocalEngine {
+    local: Local,
+}
+
+impl LocalEngine {
+    /// Opens a store, making it when it is new.
+    ///
+    /// # Errors
+    /// No rights to the directories, a damaged database, or a store of a newer version.
+    pub fn open(options: &EngineOptions) -> Result<Self> {
+        Ok(Self { local: Local::open(options)? })
+    }
+}
+
+impl Drop for LocalEngine {
+    fn drop(&mut self) {
+        self.local.database().fold();
+    }
+}
+
+impl Engine for LocalEngine {
+    fn container_create(&self, request: &CreateRequest) -> Result<CreateResponse> {
+        Ok(self.local.create(request)?)
+    }
+
+    fn container_start(&self, reference: &str, options: &StartOptions) -> Result<Started> {
+        Ok(self.local.start(reference, options)?)
+    }
+
+    fn container_run(&self, request: &CreateRequest, options: &StartOptions) -> Result<(CreateResponse, Result<Started>)> {
+        let (created, started) = self.local.run(request, options)?;
+        Ok((created, started.map_err(Into::into)))
+    }
+
+    fn container_attach(&self, reference: &str, streams: AttachStreams) -> Result<AttachStream> {
+        Ok(self.local.attach(reference, streams)?)
+    }
+
+    fn container_wait(&self, reference: &str, condition: WaitCondition) -> Result<WaitResponse> {
+        Ok(WaitResponse { status_code: self.local.wait(reference, condition)? })
+    }
+
+    fn container_stop(&self, reference: &str, options: &StopOptions) -> Result<()> {
+        Ok(self.local.stop(reference, options)?)
+    }
+
+    fn container_restart(&self, reference: &str, options: &StopOptions) -> Result<()> {
+        Ok(self.local.restart(reference, options)?)
+    }
+
+    fn container_kill(&self, reference: &str, signal: &str) -> Result<()> {
+        Ok(self.local.kill(reference, signal)?)
+    }
+
+    fn container_pause(&self, reference: &str) -> Result<()> {
+        Ok(self.local.pause(reference)?)
+    }
+
+    fn container_unpause(&self, reference: &str) -> Result<()> {
+        Ok(self.local.unpause(reference)?)
+    }
+
+    fn container_rename(&self, reference: &str, name: &str) -> Result<()> {
+        Ok(self.local.rename(reference, name)?)
+    }
+
+    fn container_remove(&self, reference: &str, options: RemoveOptions) -> Result<()> {
+        Ok(self.local.remove(reference, options)?)
+    }
+
+    fn container_resize(&self, reference: &str, rows: u16, columns: u16) -> Result<()> {
+        Ok(self.local.resize(reference, rows, columns)?)
+    }
+
+    fn container_list(&self, options: &ListOptions) -> Result<Vec<ContainerSummary>> {
+        Ok(self.local.list(options)?)
+    }
+
+    fn container_inspect(&self, reference: &str, size: bool) -> Result<ContainerInspect> {
+        Ok(self.local.inspect(reference, size)?)
+    }
+
+    fn container_logs(&self, reference: &str, options: &LogsOptions, sink: Sink<'_, LogEntry>) -> Result<()> {
+        Ok(self.local.logs(reference, options, sink)?)
+    }
+
+    fn container_top(&self, reference: &str, arguments: &[String]) -> Result<TopResponse> {
+        Ok(self.local.top(reference, arguments)?)
+    }
+
+    fn container_stats(&self, reference: &str, stream: bool, sink: Sink<'_, StatsSample>) -> Result<()> {
+        Ok(self.local.stats(reference, stream, sink)?)
+    }
+
+    fn container_changes(&self, reference: &str) -> Result<Vec<FilesystemChange>> {
+        Ok(self.local.changes(reference)?)
+    }
+
+    fn container_update(&self, reference: &str, request: &UpdateRequest) -> Result<Vec<String>> {
+        Ok(self.local.update(reference, request)?)
+    }
+
+    fn container_path_stat(&self, reference: &str, path: &str) -> Result<PathStat> {
+        Ok(self.local.path_stat(reference, path)?)
+    }
+
+    fn container_archive_read(&self, reference: &str, path: &str, out: &mut dyn Write) -> Result<PathStat> {
+        Ok(self.local.archive_read(reference, path, out)?)
+    }
+
+    fn container_archive_write(&self, reference: &str, put: &ArchivePut, archive: &mut dyn Read) -> Result<()> {
+        Ok(self.local.archive_write(reference, put, archive)?)
+    }
+
+    fn container_export(&self, reference: &str, out: &mut dyn Write) -> Result<()> {
+        Ok(self.local.export(reference, out)?)
+    }
+
+    fn container_commit(&self, request: &CommitRequest) -> Result<String> {
+        Ok(self.local.commit(request)?)
+    }
+
+    fn container_prune(&self, filters: &Filters) -> Result<PruneResponse> {
+        Ok(self.local.prune_containers(filters)?)
+    }
+
+    fn exec(&self, request: &ExecRequest) -> Result<ExecStarted> {
+        Ok(self.local.exec(request)?)
+    }
+
+    fn image_list(&self, options: &ImageListOptions) -> Result<Vec<ImageSummary>> {
+        Ok(self.local.list_images(options)?)
+    }
+
+    fn image_inspect(&self, reference: &str) -> Result<ImageInspect> {
+        Ok(self.local.inspect_image(reference)?)
+    }
+
+    fn image_history(&self, reference: &str) -> Result<Vec<HistoryEntry>> {
+        Ok(self.local.image_history(reference)?)
+    }
+
+    fn image_tag(&self, source: &str, target: &str) -> Result<()> {
+        Ok(self.local.tag_image(source, target)?)
+    }
+
+    fn image_remove(&self, reference: &str, options: ImageRemoveOptions) -> Result<Vec<ImageDelete>> {
+        Ok(self.local.remove_image(reference, options)?)
+    }
+
+    fn image_save(&self, references: &[String], platform: &str, out: &mut dyn Write) -> Result<()> {
+        Ok(self.local.save_images(references, platform, out)?)
+    }
+
+    fn image_load(&self, source: ArchiveSource, platform: &str, progress: ProgressListener<'_>) -> Result<Vec<LoadedImage>> {
+        Ok(self.local.load_images(source, platform, progress)?)
+    }
+
+    fn image_import(&self, request: ImportRequest) -> Result<String> {
+        Ok(self.local.import_image(request)?)
+    }
+
+    fn image_pull(&self, reference: &str, platform: &str, progress: ProgressListener<'_>) -> Result<String> {
+        Ok(self.local.pull_image(reference, platform, progress)?)
+    }
+
+    fn image_prune(&self, filters: &Filters) -> Result<(Vec<ImageDelete>, u64)> {
+        Ok(self.local.prune_images(filters)?)
+    }
+
+    fn image_tree(&self, reference: Option<&str>) -> Result<Vec<ImageTree>> {
+        Ok(self.local.image_tree(reference)?)
+    }
+
+    fn events(&self, options: &EventsOptions, sink: Sink<'_, Event>) -> Result<()> {
+        Ok(self.local.events.read(options, sink)?)
+    }
+
+    fn info(&self) -> Result<Info> {
+        Ok(self.local.engine_info()?)
+    }
+
+    fn version(&self) -> Result<Version> {
+        Ok(self.local.engine_version())
+    }
+
+    fn disk_usage(&self) -> Result<DiskUsage> {
+        Ok(self.local.disk_use()?)
+    }
+}

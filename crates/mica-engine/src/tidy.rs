@@ -1,0 +1,54 @@
+//! Leftovers of commands and monitors that were killed.
+//!
+//! A killed `create` leaves a directory without a record, a killed monitor a run directory and
+//! cgroups. Both are found by comparing names and taken away by removals and prunes; a lock tells
+//! a leftover from the work of a command that is still at it.
+
+use crate::Local;
+use crate::container::record::Record;
+use crate::lock;
+use mica_model::ContainerId;
+use std::collections::HashSet;
+
+impl Local {
+    /// Takes leftovers of containers away; what cannot be taken away now is tried again next time.
+    pub(crate) fn tidy_containers(&self) {
+        let Ok(records) = Record::all(&self.database()) else { return };
+        let known: HashSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
+        for id in ids_in(&self.disk.containers()) {
+            if !known.contains(id.as_str()) {
+                self.tidy_directory(&id);
+            }
+        }
+        for id in ids_in(&self.disk.runs()) {
+            if !known.contains(id.as_str()) {
+                self.clean_run_directory(&id);
+            }
+        }
+        self.empty_trash();
+    }
+
+    fn tidy_directory(&self, id: &ContainerId) {
+        let disk = self.disk.container(id);
+        let Ok(Some(_lock)) = lock::try_exclusive(&disk.lock()) else { return };
+        // Recorded between our two looks: no leftover.
+        if Record::find(&self.database(), id.as_str()).is_err() {
+            let _ = self.trash_directory(id);
+        }
+    }
+
+    /// Ends what a killed monitor left of a run; nothing happens while a monitor lives.
+    pub(crate) fn clean_run_directory(&self, id: &ContainerId) {
+        let run = self.disk.container(id).run().to_owned();
+        if mica_runtime::cleanup(&run).is_ok()
+            && matches!(mica_runtime::status(&run), Ok(mica_runtime::Status::Absent))
+        {
+            let _ = std::fs::remove_dir_all(&run);
+        }
+    }
+}
+
+fn ids_in(directory: &std::path::Path) -> Vec<ContainerId> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
