@@ -2,7 +2,8 @@
 
 use crate::context::Context;
 use crate::report::Failure;
-use std::io::{self, BufRead, Read};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 
 /// The longest answer that is read, in bytes; nobody types more.
 const ANSWER_LENGTH_MAX: u64 = 1024;
@@ -13,11 +14,11 @@ const ANSWER_LENGTH_MAX: u64 = 1024;
 /// The question cannot be printed, or the answer cannot be read.
 pub(crate) fn ask(warning: &str, context: &Context<'_>) -> Result<bool, Failure> {
     context.print(&format!("{warning}\nAre you sure you want to continue? [y/N] "))?;
-    read(&mut io::stdin().lock()).map_err(|source| Failure::File {
-        action: "read",
-        path: "standard input".to_owned(),
-        source,
-    })
+    let answer = context
+        .input_descriptor()
+        .try_clone_to_owned()
+        .and_then(|input| read(&mut BufReader::with_capacity(64, File::from(input))));
+    answer.map_err(|source| Failure::File { action: "read", path: "standard input".to_owned(), source })
 }
 
 fn read(input: &mut dyn BufRead) -> io::Result<bool> {

@@ -35,6 +35,7 @@ pub const COMMANDS: &[PlannedCommand] = &[
     planned("network", NETWORKS),
     planned("volume", ISOLATION),
     planned("context", ENGINE_API),
+    planned("system dial-stdio", ENGINE_API),
     planned("compose", "compose"),
 ];
 

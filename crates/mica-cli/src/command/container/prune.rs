@@ -35,7 +35,7 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     }
     let warning = "WARNING! This will remove all stopped containers.";
     if !matches.on("force") && !confirmation::ask(warning, context)? {
-        return Err(Failure::refused("container prune has been canceled"));
+        return Ok(SUCCESS);
     }
     let pruned = context.engine()?.container_prune(&filters)?;
     let mut text = String::new();

@@ -33,7 +33,7 @@ pub const COMMAND: Command = Command {
 fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let source = matches.operand(0).unwrap_or_default();
     let request = ImportRequest {
-        source: open(&source)?,
+        source: open(&source, context)?,
         reference: matches.operand(1).unwrap_or_default(),
         message: matches.text_or_empty("message"),
         changes: matches.list("change"),
@@ -44,9 +44,9 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     Ok(SUCCESS)
 }
 
-fn open(source: &str) -> Result<File, Failure> {
+fn open(source: &str, context: &Context<'_>) -> Result<File, Failure> {
     if source == "-" {
-        return standard_input();
+        return standard_input(context);
     }
     if ["http://", "https://"].iter().any(|scheme| source.starts_with(scheme)) {
         return Err(Failure::Planned { what: "import from a URL".to_owned(), awaits: "registries", code: 1 });

@@ -55,7 +55,7 @@ fn source(path: Option<String>, context: &Context<'_>) -> Result<ArchiveSource, 
         None if context.terminals().input => {
             Err(Failure::refused("requested load from stdin, but stdin is empty"))
         }
-        None => Ok(ArchiveSource::Stream(standard_input()?)),
+        None => Ok(ArchiveSource::Stream(standard_input(context)?)),
     }
 }
 

@@ -19,7 +19,6 @@ use crate::output::units::human_size_short;
 use crate::report::Failure;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsFd;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// All of them.
@@ -38,8 +37,8 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 /// Standard input as a file of its own, which the engine may read from any thread.
-fn standard_input() -> Result<File, Failure> {
-    std::io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(|source| Failure::File {
+fn standard_input(context: &Context<'_>) -> Result<File, Failure> {
+    context.input_descriptor().try_clone_to_owned().map(File::from).map_err(|source| Failure::File {
         action: "read",
         path: "standard input".to_owned(),
         source,

@@ -124,6 +124,24 @@ fn prune_tells_what_went() {
 }
 
 #[test]
+fn prune_does_nothing_unless_told_yes() {
+    let engine = FakeEngine::default();
+    let question =
+        "WARNING! This will remove all dangling images.\nAre you sure you want to continue? [y/N] ";
+    assert_eq!(run(&engine, &["image", "prune"]), ran(0, question, ""));
+    assert!(engine.calls().is_empty());
+}
+
+#[test]
+fn archives_come_from_standard_input_too() {
+    let engine = FakeEngine::default().will("image_load", Ok(Vec::<LoadedImage>::new()));
+    assert_eq!(run(&engine, &["load"]).0, 0);
+    assert_eq!(engine.calls(), ["image_load \"stream\" \"\""]);
+    let engine = FakeEngine::default().will("image_import", Ok("sha256:0".to_owned()));
+    assert_eq!(run(&engine, &["import", "-"]), ran(0, "sha256:0\n", ""));
+}
+
+#[test]
 fn pull_says_whether_anything_changed() {
     let engine = FakeEngine::default().will("image_pull", Ok("sha256:0".to_owned()));
     assert_eq!(
