@@ -4,7 +4,7 @@ use mica_model::ContainerId;
 use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
 use mica_runtime::{
     Attach, ContainerPlan, ExecPlan, ExecStarted, Launcher, LogPlan, ProcessPlan, RootPlan, RuntimeError,
-    StartPlan, Started, StdinPlan, exec_with,
+    StartPlan, Started, Status, StdinPlan, exec_with,
 };
 use oci_spec::runtime::{
     Capabilities, Capability, LinuxCapabilitiesBuilder, Process, ProcessBuilder, Root, Spec,
@@ -145,8 +145,16 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        let _ = mica_runtime::kill(&self.run_directory(), 9);
-        let _ = mica_runtime::cleanup(&self.run_directory());
+        let directory = self.run_directory();
+        let _ = mica_runtime::kill(&directory, 9);
+        let _ = mica_runtime::cleanup(&directory);
+        // Else its monitor would write the record while the directory is being removed.
+        for _ in 0..400 {
+            if matches!(mica_runtime::status(&directory), Ok(Status::Absent) | Err(_)) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 }
 
