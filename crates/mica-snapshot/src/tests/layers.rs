@@ -109,15 +109,7 @@ fn privileged_changes_of_a_container_become_a_layer() {
     };
     let root = mount.mount_detached(false).unwrap();
     let at = |name: &str| PathBuf::from(format!("/proc/self/fd/{}/{name}", root.as_raw_fd()));
-    fs::write(at("etc/hosts"), "changed").unwrap();
-    fs::remove_file(at("etc/gone")).unwrap();
-    fs::remove_dir_all(at("var/cache")).unwrap();
-    fs::create_dir(at("var/cache")).unwrap();
-    fs::write(at("var/cache/b"), "new b").unwrap();
-    fs::write(at("tmp/new"), "n").unwrap();
-    fs::hard_link(at("tmp/new"), at("tmp/other")).unwrap();
-    symlink("/etc/hosts", at("tmp/link")).unwrap();
-    fs::set_permissions(at("same"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    change(at);
     let _socket = std::os::unix::net::UnixListener::bind(at("tmp/socket")).unwrap();
 
     let mut exported = Vec::new();
@@ -169,6 +161,19 @@ fn privileged_changes_of_a_container_become_a_layer() {
     world.check();
 }
 
+/// What the container of the test above does.
+fn change(at: impl Fn(&str) -> PathBuf) {
+    fs::write(at("etc/hosts"), "changed").unwrap();
+    fs::remove_file(at("etc/gone")).unwrap();
+    fs::remove_dir_all(at("var/cache")).unwrap();
+    fs::create_dir(at("var/cache")).unwrap();
+    fs::write(at("var/cache/b"), "new b").unwrap();
+    fs::write(at("tmp/new"), "n").unwrap();
+    fs::hard_link(at("tmp/new"), at("tmp/other")).unwrap();
+    symlink("/etc/hosts", at("tmp/link")).unwrap();
+    fs::set_permissions(at("same"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
+
 fn letter(kind: ChangeKind) -> char {
     match kind {
         ChangeKind::Modified => 'C',
@@ -187,4 +192,75 @@ fn privileged_an_opaque_root_hides_all_below() {
     let root = OverlayMount { lowers, ..OverlayMount::default() }.mount_detached(true).unwrap();
     let names = crate::node::names(root.as_fd()).unwrap();
     assert_eq!(names, [c"new".to_owned()]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_tar_34_what_is_hard_to_archive_survives() {
+    let world = World::new();
+    let upper = world.canary.parent().unwrap().join("upper");
+    let long = format!("{}/{}", "d".repeat(200), "f".repeat(200));
+    fs::create_dir_all(upper.join("d".repeat(200))).unwrap();
+    fs::write(upper.join(&long), "long").unwrap();
+    std::os::unix::fs::chown(upper.join(&long), Some(3_000_000), Some(4_000_000_000)).unwrap();
+    let before_1970 = std::time::SystemTime::UNIX_EPOCH - std::time::Duration::from_secs(1);
+    let file = fs::File::options().write(true).open(upper.join(&long)).unwrap();
+    file.set_modified(before_1970).unwrap();
+    fs::File::create(upper.join("holes")).unwrap().set_len(100 << 20).unwrap();
+    symlink("/etc/absolute", upper.join("link")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(upper.join("socket")).unwrap();
+
+    let layer = world.store.ingest_upper(&upper, UpperSource::Copy).unwrap();
+    let stat = fs::metadata(layer.tree().join(&long)).unwrap();
+    assert_eq!((stat.uid(), stat.gid(), stat.mtime()), (3_000_000, 4_000_000_000, -1));
+    let holes = fs::metadata(layer.tree().join("holes")).unwrap();
+    assert_eq!(holes.len(), 100 << 20);
+    assert!(holes.blocks() < 200, "only the ends of what was read at once are written");
+    assert_eq!(fs::read_link(layer.tree().join("link")).unwrap(), Path::new("/etc/absolute"));
+    assert!(!layer.tree().join("socket").exists());
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_tar_08_swapping_directories_meanwhile_does_not_lead_outside() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let world = World::new();
+    let root = world.canary.parent().unwrap().join("root");
+    fs::create_dir_all(root.join("d")).unwrap();
+    symlink(&world.canary, root.join("link")).unwrap();
+    let mut corpus = Corpus::default();
+    for index in 0..3000 {
+        corpus.file(&format!("d/{index}"), b"x").directory("e");
+    }
+    let (archive, stop) = (corpus.finish(), AtomicBool::new(false));
+    let directory = crate::remove::open_root(&root).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(&directory, "d", &directory, "link", exchange).unwrap();
+            }
+        });
+        for _ in 0..20 {
+            // Failing is right, so is succeeding; only writing to the canary is not.
+            let options = crate::archive::WriteOptions::default();
+            let _ = crate::archive::write_archive(directory.as_fd(), b"/", &archive[..], options);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    world.check();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_many_processes_may_register_the_same_layer() {
+    let world = World::new();
+    let mut corpus = Corpus::default();
+    corpus.file("f", b"x");
+    let keys: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| register(&world, &corpus))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(keys.iter().all(|key| *key == keys[0]));
+    world.check();
 }

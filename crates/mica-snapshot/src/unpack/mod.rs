@@ -199,25 +199,28 @@ impl Unpacker {
         reader: &mut Reader<S, T>,
     ) -> Result<()> {
         let path = self.place.path_of(name);
-        self.clear(name, &path, &entry.kind)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(self.place.directory(), name, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(Error::io("make", &path))?;
-        let error = |action| Error::io::<Errno>(action, &path);
-        let size = match &entry.sparse {
-            None => {
-                copy_piece(reader, &file, &path, (0, entry.stored))?;
-                entry.stored
+        let open =
+            |place: &Place| rustix::fs::openat(place.directory(), name, flags, Mode::RUSR | Mode::WUSR);
+        // Almost never is anything in the way, so that is not asked first.
+        let file = match open(&self.place) {
+            Err(Errno::EXIST) => {
+                self.clear(name, &path, &entry.kind)?;
+                open(&self.place)
             }
-            Some(map) => {
-                for piece in &map.pieces {
-                    copy_piece(reader, &file, &path, *piece)?;
-                }
-                map.real_size
-            }
+            other => other,
         };
-        // Holes are not written, so the last of them must be claimed.
-        if size > 0 && rustix::fs::fstat(&file).map_err(error("examine"))?.st_size.cast_unsigned() != size {
+        let file = file.map_err(Error::io("make", &path))?;
+        let error = |action| Error::io::<Errno>(action, &path);
+        let whole = [(0, entry.stored)];
+        let (size, pieces) =
+            entry.sparse.as_ref().map_or((entry.stored, &whole[..]), |map| (map.real_size, &map.pieces));
+        let mut end = 0;
+        for piece in pieces {
+            end = copy_piece(reader, &file, &path, *piece)?.max(end);
+        }
+        // Holes are not written, so one at the end must be claimed.
+        if end < size {
             rustix::fs::ftruncate(&file, size).map_err(error("extend"))?;
         }
         self.bytes += size;
@@ -352,17 +355,19 @@ enum Cleared {
     Something,
 }
 
+/// Answers where the last byte that was written is, plus one.
 fn copy_piece<S: BufRead, T: Tap>(
     reader: &mut Reader<S, T>,
     file: &OwnedFd,
     path: &[u8],
     (start, length): (u64, u64),
-) -> Result<()> {
+) -> Result<u64> {
     let keep = if path.len() > LONGEST_REFERENCE { Keep::Literal } else { Keep::Elsewhere };
-    let mut position = start;
+    let (mut position, mut end) = (start, 0);
     reader.copy_some(length, keep, &mut |chunk: &[u8]| {
         if chunk.len() < SHORTEST_HOLE || chunk.iter().any(|&byte| byte != 0) {
             write_all_at(file, chunk, position).map_err(Error::io("write", path))?;
+            end = position + chunk.len() as u64;
         }
         position += chunk.len() as u64;
         Ok::<(), Error>(())
@@ -371,7 +376,7 @@ fn copy_piece<S: BufRead, T: Tap>(
         let broken = |source| Error::Tar { source: TarError::Read { source } };
         reader.tap_mut().piece(path, start, length).map_err(broken)?;
     }
-    Ok(())
+    Ok(end)
 }
 
 fn write_all_at(file: &OwnedFd, mut bytes: &[u8], mut position: u64) -> rustix::io::Result<()> {
