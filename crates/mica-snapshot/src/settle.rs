@@ -38,12 +38,13 @@ impl Debts {
         for (link, target) in &self.links {
             pay_link(&mut place, lowers, link, target)?;
         }
-        self.links.clear();
         self.implied.append(&mut place.implied);
         // Deepest first: making a directory's time right comes after all that is in it.
-        for path in std::mem::take(&mut self.implied).iter().rev() {
+        for path in self.implied.iter().rev() {
             pay_directory(&mut place, lowers, path)?;
         }
+        // Only now, so that a failure above leaves a layer that cannot be registered.
+        *self = Self::default();
         Ok(())
     }
 }
