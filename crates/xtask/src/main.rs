@@ -1,5 +1,6 @@
 //! Chores of the project, one word each: `cargo xtask <chore>`. `cargo xtask help` lists them.
 
+mod bench;
 mod build;
 mod deny;
 mod failure;
@@ -22,6 +23,8 @@ cargo xtask <chore>
   parity [--check]          write COMPATIBILITY.md from docker's facts and our own definition
   deny                      check the licences and duplicates of the dependencies
   vm                        run the smoke set on cgroup v2 in a virtual machine
+  bench [--only A,B] [--rounds N] [--docker SOCKET]
+                            time the same work on this and on every installed peer
   fixtures                  make the images that tests use, once
 ";
 
@@ -45,6 +48,7 @@ fn run(words: &[&str]) -> Result<(), Failure> {
         ["parity", options @ ..] => parity::run(options),
         ["deny"] => deny::run(),
         ["vm"] => vm::run().map(drop),
+        ["bench", options @ ..] => bench::run(options),
         ["fixtures"] => test::fixtures(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
