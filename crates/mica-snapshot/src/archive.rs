@@ -11,13 +11,13 @@ use crate::tar::reader::{NoTap, Reader};
 use crate::unpack::name::components;
 use crate::unpack::place::{Flavor, real_path};
 use crate::unpack::{UnpackOptions, Unpacker};
+use mica_model::Timestamp;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::CString;
 use std::io::{BufReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct PathStat {
     /// Go's `os.FileMode`: permissions in the low nine bits, kinds and set-id bits above.
     pub mode: u32,
     /// Time of last modification.
-    pub mtime: SystemTime,
+    pub mtime: Timestamp,
     /// For a symbolic link: the absolute path in the container that it leads to.
     pub link_target: Option<PathBuf>,
 }
@@ -169,15 +169,13 @@ fn path_stat(root: BorrowedFd<'_>, path: &[u8], located: &Located) -> Result<Pat
         None
     };
     let mtime = node::mtime(stat);
-    let fraction = Duration::from_nanos(mtime.nanoseconds.into());
-    let whole = Duration::from_secs(mtime.seconds.unsigned_abs());
-    let epoch = SystemTime::UNIX_EPOCH;
-    let seconds = if mtime.seconds < 0 { epoch.checked_sub(whole) } else { epoch.checked_add(whole) };
     Ok(PathStat {
         name: String::from_utf8_lossy(asked).into_owned(),
         size: u64::try_from(stat.st_size).unwrap_or(0),
         mode: go_mode(stat),
-        mtime: seconds.unwrap_or(epoch) + fraction,
+        mtime: Timestamp::from_nanoseconds(
+            mtime.seconds.saturating_mul(1_000_000_000).saturating_add(mtime.nanoseconds.into()),
+        ),
         link_target,
     })
 }
