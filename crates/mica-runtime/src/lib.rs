@@ -37,6 +37,9 @@ use std::process::ExitCode;
 ///
 /// To be asked before anything else in `main`; `None` means that this is an ordinary command.
 pub fn door(argv0: &OsStr) -> Option<ExitCode> {
-    let is_monitor = argv0 == launcher::MONITOR_NAME || argv0 == launcher::EXEC_NAME;
-    is_monitor.then(monitor::main)
+    match argv0.to_str() {
+        Some(launcher::MONITOR_NAME) => Some(monitor::main(c"mica-monitor")),
+        Some(launcher::EXEC_NAME) => Some(monitor::main(c"mica-exec")),
+        _ => None,
+    }
 }

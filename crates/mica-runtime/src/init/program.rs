@@ -36,7 +36,8 @@ pub(super) fn become_it(
     }
     credentials::take(&identity, &process.capabilities)?;
     // After the change of user, which clears it. A monitor that is killed takes its process along,
-    // so that nothing runs unwatched.
+    // so that nothing runs unwatched. A program that changes its own user clears it again: such a
+    // container survives its monitor, is told of as orphaned and ended by `cleanup`.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(SetupStep::Credentials, "parent"))?;
     let path = variable(&environment, "PATH").unwrap_or(PATH_DEFAULT);
     let program = find_program(&process.arguments[0], path)?;

@@ -21,13 +21,16 @@ use relay::Relay;
 use rustix::fd::OwnedFd;
 use rustix::fs::Mode;
 use rustix::io::Errno;
+use std::ffi::CStr;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 /// Does the work of a monitor whose socket is descriptor 0; gives its exit code.
-pub(crate) fn main() -> ExitCode {
+pub(crate) fn main(name: &CStr) -> ExitCode {
+    // It was executed by a descriptor, whose number would be its name.
+    let _ = rustix::thread::set_name(name);
     let Ok(socket) = settle_down() else { return ExitCode::from(1) };
     match order::receive(&socket) {
         Ok(Some((order, child_order, descriptors))) => match run(socket, &order, child_order, descriptors) {
