@@ -33,6 +33,11 @@ impl Environment {
     pub fn nonempty(&self, name: &str) -> Option<&str> {
         self.variable(name).filter(|value| !value.is_empty())
     }
+
+    /// Whether colours are unwanted, whatever the terminal can do.
+    pub fn is_colour_unwanted(&self) -> bool {
+        self.nonempty("NO_COLOR").is_some() || self.variable("TERM") == Some("dumb")
+    }
 }
 
 impl<N: Into<OsString>, V: Into<OsString>> FromIterator<(N, V)> for Environment {
@@ -143,6 +148,16 @@ impl Config {
         }
     }
 
+    /// Whether to tell of what was done otherwise than asked: not where only errors are wanted.
+    pub fn wants_warnings(&self) -> bool {
+        self.options.debug || !matches!(self.options.log_level.as_deref(), Some("error" | "fatal" | "panic"))
+    }
+
+    /// Whether to tell how the work goes on inside.
+    pub fn wants_debug(&self) -> bool {
+        self.options.debug || matches!(self.options.log_level.as_deref(), Some("debug" | "trace"))
+    }
+
     /// Where `config.json` lies.
     pub fn file_path(&self) -> PathBuf {
         let directory = self
@@ -168,11 +183,6 @@ impl Config {
     /// The platform that images are wanted for; empty for the host's.
     pub fn platform(&self) -> String {
         self.environment.variable("DOCKER_DEFAULT_PLATFORM").unwrap_or_default().to_owned()
-    }
-
-    /// Whether colours are unwanted, whatever the terminal can do.
-    pub fn is_colour_unwanted(&self) -> bool {
-        self.environment.nonempty("NO_COLOR").is_some() || self.environment.variable("TERM") == Some("dumb")
     }
 
     /// Whether characters beyond ASCII are shown.
@@ -203,7 +213,8 @@ impl Config {
             ("DOCKER_HOST", variable("DOCKER_HOST")),
             ("DOCKER_CONTEXT", variable("DOCKER_CONTEXT")),
         ];
-        let first = asked.into_iter().find_map(|(name, value)| value.map(|value| (name, value)));
+        let mut asked = asked.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let first = asked.find(|(_, value)| !value.is_empty());
         match first {
             Some((name, value)) if value != "default" && value != LOCAL_HOST => {
                 Err(ConfigError::Remote { name, value })

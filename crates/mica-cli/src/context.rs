@@ -1,9 +1,11 @@
 //! What a command is given to work with: the engine, the configuration, and where to print.
 
 use crate::config::{Config, ConfigFile, EngineOptions};
+use crate::output::ui::{Colour, Ui, UiError};
 use crate::report::Failure;
 use mica_api::Engine;
 use std::cell::{OnceCell, RefCell};
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -12,10 +14,8 @@ pub type OpenEngine<'a> = &'a dyn Fn(&EngineOptions) -> mica_api::Result<Box<dyn
 
 /// Standard output and error, or what a test put in their places.
 pub struct Streams {
-    /// Where results go.
-    pub output: Box<dyn Write>,
-    /// Where everything else goes.
-    pub error: Box<dyn Write>,
+    /// Prints results and everything else.
+    pub ui: Ui,
     /// The descriptors that an attached container reads and writes; those of this process if
     /// absent.
     pub descriptors: Option<Descriptors>,
@@ -47,10 +47,9 @@ pub struct Terminals {
 
 impl Streams {
     /// Those of this process.
-    pub fn inherited() -> Self {
+    pub fn inherited(colour: Colour) -> Self {
         Self {
-            output: Box::new(io::stdout()),
-            error: Box::new(io::stderr()),
+            ui: Ui::standard(colour),
             descriptors: None,
             terminals: Terminals {
                 input: io::stdin().is_terminal(),
@@ -78,8 +77,7 @@ pub struct Context<'a> {
     open: OpenEngine<'a>,
     engine: OnceCell<Box<dyn Engine>>,
     file: OnceCell<ConfigFile>,
-    output: RefCell<Box<dyn Write>>,
-    error: RefCell<Box<dyn Write>>,
+    ui: RefCell<Ui>,
     descriptors: Option<Descriptors>,
     terminals: Terminals,
 }
@@ -104,8 +102,7 @@ impl<'a> Context<'a> {
             open,
             engine: OnceCell::new(),
             file: OnceCell::new(),
-            output: RefCell::new(streams.output),
-            error: RefCell::new(streams.error),
+            ui: RefCell::new(streams.ui),
             descriptors: streams.descriptors,
             terminals: streams.terminals,
         }
@@ -117,7 +114,11 @@ impl<'a> Context<'a> {
     /// It cannot be opened, or one elsewhere was asked for.
     pub fn engine(&self) -> Result<&dyn Engine, Failure> {
         if self.engine.get().is_none() {
-            let opened = (self.open)(&self.config.engine()?)?;
+            let options = self.config.engine()?;
+            self.debug(|| {
+                format!("engine at {} and {}", options.root.display(), options.run_directory.display())
+            });
+            let opened = (self.open)(&options)?;
             let _ = self.engine.set(opened);
         }
         self.engine.get().map(|engine| &**engine).ok_or(Failure::Reported { code: crate::report::FAILURE })
@@ -169,8 +170,10 @@ impl<'a> Context<'a> {
     /// # Errors
     /// As [`Context::print`].
     pub fn print_bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut output = self.output.borrow_mut();
-        output.write_all(bytes).and_then(|()| output.flush()).map_err(output_failure)
+        self.ui.borrow_mut().bytes(bytes).map_err(|error| match error {
+            UiError::Closed => Failure::OutputClosed,
+            UiError::Write { source } => output_failure(source),
+        })
     }
 
     /// Runs `work` with standard output as a writer, for what is too long to hold in memory.
@@ -181,22 +184,33 @@ impl<'a> Context<'a> {
         &self,
         work: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut output = self.output.borrow_mut();
-        let answer = work(&mut **output)?;
-        output.flush().map_err(output_failure)?;
-        Ok(answer)
+        // Archives go straight to the descriptor: nothing of them is to be held back or copied.
+        let descriptor = self.output_descriptor().try_clone_to_owned().map_err(output_failure)?;
+        work(&mut File::from(descriptor))
     }
 
     /// Tells standard error; that nobody reads it is no reason to stop.
     pub fn say_error(&self, text: &str) {
-        let mut error = self.error.borrow_mut();
-        let _ = error.write_all(text.as_bytes()).and_then(|()| error.flush());
+        self.say_error_bytes(text.as_bytes());
     }
 
     /// Tells standard error in raw bytes.
     pub fn say_error_bytes(&self, bytes: &[u8]) {
-        let mut error = self.error.borrow_mut();
-        let _ = error.write_all(bytes).and_then(|()| error.flush());
+        let _ = self.ui.borrow_mut().error_bytes(bytes);
+    }
+
+    /// Tells of something that was done otherwise than asked, unless only errors are wanted.
+    pub fn warn(&self, text: &str) {
+        if self.config.wants_warnings() {
+            let _ = self.ui.borrow_mut().warning(text);
+        }
+    }
+
+    /// Tells how the work goes on inside, if that is wanted.
+    pub fn debug(&self, text: impl FnOnce() -> String) {
+        if self.config.wants_debug() {
+            self.say_error(&format!("debug: {}\n", text()));
+        }
     }
 }
 

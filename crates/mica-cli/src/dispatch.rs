@@ -3,14 +3,15 @@
 //! Clap is asked only about that one command; the options before it and the words that name it
 //! are found here, so that a command's start costs what its own flags cost.
 
-use crate::args::Matches;
+use crate::args::{Matches, parse_bool};
 use crate::command::{self, Command};
 use crate::config::{Config, Environment, GlobalOptions};
 use crate::context::{Context, OpenEngine, Streams};
 use crate::report::{self, FAILURE, Failure, Outcome, Place, SUCCESS};
 use crate::{complaint, help};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use std::time::Instant;
 
 /// What surrounds a command line: replaced in tests.
 #[derive(Debug)]
@@ -23,8 +24,9 @@ pub struct Surroundings {
 
 /// Does what `argv` says; answers the exit code.
 pub fn run(argv: Vec<OsString>, surroundings: Surroundings, open: OpenEngine<'_>) -> u8 {
+    let started = Instant::now();
     let mut argv = argv.into_iter();
-    let program = program_name(argv.next());
+    let program = program_name(argv.next().as_deref());
     let config = Config { environment: surroundings.environment, options: GlobalOptions::default() };
     let mut context = Context::new(program, config, surroundings.streams, open);
     let mut usage = help::root_usage(&context.program);
@@ -36,6 +38,7 @@ pub fn run(argv: Vec<OsString>, surroundings: Surroundings, open: OpenEngine<'_>
             Next::Version => help::version_line(&context),
         }
     });
+    context.debug(|| format!("{} took {:?}", context.typed, started.elapsed()));
     outcome.unwrap_or_else(|failure| {
         let place = Place { program: &context.program, command: &context.typed, usage: &usage };
         context.say_error(&report::words(&failure, place));
@@ -51,8 +54,8 @@ enum Next<'a> {
 }
 
 /// The name that messages call the program by: `docker` for a link of that name, else `mica`.
-fn program_name(argument: Option<OsString>) -> String {
-    let name = argument.as_deref().map(Path::new).and_then(Path::file_name).and_then(|name| name.to_str());
+fn program_name(argument: Option<&OsStr>) -> String {
+    let name = argument.map(Path::new).and_then(Path::file_name).and_then(|name| name.to_str());
     if name == Some("docker") { "docker".to_owned() } else { "mica".to_owned() }
 }
 
@@ -209,10 +212,7 @@ fn long_option<'a>(
     };
     match (&option.set, value, after.split_first()) {
         (Set::Switch(set), value, _) => {
-            let on = crate::args::parse_bool(value.unwrap_or("true")).map_err(|error| {
-                Failure::flag_value(value.unwrap_or_default(), &format!("--{name}"), &error.message)
-            })?;
-            set(options, on);
+            set(options, option.switched(value)?);
             Ok(after)
         }
         (Set::Value(set), Some(value), _) => {
@@ -240,17 +240,23 @@ fn short_options<'a>(
             return Err(Failure::Flag { message });
         };
         let attached = &cluster[index + letter.len_utf8()..];
-        match (&option.set, attached.is_empty(), after.split_first()) {
-            (Set::Switch(set), ..) => set(options, true),
-            (Set::Value(set), false, _) => {
-                set(options, attached.strip_prefix('=').unwrap_or(attached).to_owned());
+        let value = attached.strip_prefix('=');
+        match (&option.set, after.split_first()) {
+            (Set::Switch(set), _) => {
+                set(options, option.switched(value)?);
+                if value.is_some() {
+                    return Ok(after);
+                }
+            }
+            (Set::Value(set), _) if !attached.is_empty() => {
+                set(options, value.unwrap_or(attached).to_owned());
                 return Ok(after);
             }
-            (Set::Value(set), true, Some((value, after))) => {
+            (Set::Value(set), Some((value, after))) => {
                 set(options, value.clone());
                 return Ok(after);
             }
-            (Set::Value(_), true, None) => {
+            (Set::Value(_), None) => {
                 return Err(Failure::Flag {
                     message: format!("flag needs an argument: {letter:?} in -{cluster}"),
                 });
@@ -258,6 +264,17 @@ fn short_options<'a>(
         }
     }
     Ok(after)
+}
+
+impl GlobalOption {
+    /// Whether the switch is on, with what was typed after `=`.
+    fn switched(&self, value: Option<&str>) -> Result<bool, Failure> {
+        let value = value.unwrap_or("true");
+        parse_bool(value).map_err(|error| {
+            let short = self.short.map(|letter| format!("-{letter}, ")).unwrap_or_default();
+            Failure::flag_value(value, &format!("{short}--{}", self.long), &error.message)
+        })
+    }
 }
 
 /// Finds the command that `words` begin with, and does it.
@@ -356,3 +373,6 @@ fn refuse_planned(command: &Command, matches: &Matches) -> Result<(), Failure> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use crate::config::Environment;
 use crate::context::{Descriptors, Streams, Terminals};
 use crate::dispatch::{self, Surroundings};
+use crate::output::ui::Ui;
 use crate::testing::Prepared;
 use mica_api::engine::{ProgressListener, Sink};
 use mica_api::stream::AttachStream;
@@ -90,8 +91,7 @@ pub(crate) fn run(arguments: &str, engine: &FakeEngine) -> Ran {
 pub(crate) fn run_in(arguments: &[&str], environment: &[(&str, &str)], engine: &FakeEngine) -> Ran {
     let [input, output, error] = [(); 3].map(|()| tempfile::tempfile().unwrap());
     let streams = Streams {
-        output: Box::new(output.try_clone().unwrap()),
-        error: Box::new(error.try_clone().unwrap()),
+        ui: Ui::to_writers(Box::new(output.try_clone().unwrap()), Box::new(error.try_clone().unwrap())),
         descriptors: Some(Descriptors {
             input: input.into(),
             output: output.try_clone().unwrap().into(),

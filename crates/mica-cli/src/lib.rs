@@ -25,14 +25,14 @@ mod testing;
 pub use config::EngineOptions;
 pub use context::OpenEngine;
 
+use output::ui::Colour;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Does what `argv` says, with an engine that `open` opens if one is needed.
 pub fn main(argv: Vec<OsString>, open: OpenEngine<'_>) -> ExitCode {
-    let surroundings = dispatch::Surroundings {
-        environment: config::Environment::inherited(),
-        streams: context::Streams::inherited(),
-    };
+    let environment = config::Environment::inherited();
+    let colour = if environment.is_colour_unwanted() { Colour::Never } else { Colour::Automatic };
+    let surroundings = dispatch::Surroundings { environment, streams: context::Streams::inherited(colour) };
     ExitCode::from(dispatch::run(argv, surroundings, open))
 }

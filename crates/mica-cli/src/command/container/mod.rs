@@ -8,6 +8,7 @@ pub mod definition;
 pub mod diff;
 pub mod exec;
 pub mod export;
+pub mod inspect;
 pub mod kill;
 pub mod logs;
 pub mod ls;
@@ -42,6 +43,7 @@ pub const COMMANDS: &[Command] = &[
     diff::COMMAND,
     exec::COMMAND,
     export::COMMAND,
+    inspect::COMMAND,
     kill::COMMAND,
     logs::COMMAND,
     ls::COMMAND,

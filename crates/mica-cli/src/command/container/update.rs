@@ -34,7 +34,7 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let request = UpdateRequest { resources: resources::from(matches), restart_policy: None };
     each(&matches.operands(), context, |engine, reference| {
         let warnings = engine.container_update(reference, &request)?;
-        warnings.iter().for_each(|warning| context.say_error(&format!("WARNING: {warning}\n")));
+        warnings.iter().for_each(|warning| context.warn(warning));
         Ok(())
     })
 }

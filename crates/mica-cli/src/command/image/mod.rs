@@ -47,7 +47,7 @@ fn standard_input(context: &Context<'_>) -> Result<File, Failure> {
 
 /// Who is told how far the work on each layer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Audience {
+pub(crate) enum Audience {
     /// Nobody.
     Nobody,
     /// People, with bars.
@@ -57,7 +57,7 @@ enum Audience {
 }
 
 /// What hears of the work on each layer.
-fn progress(context: &Context<'_>, audience: Audience) -> Progress {
+pub(crate) fn progress(context: &Context<'_>, audience: Audience) -> Progress {
     let manner = match audience {
         Audience::Nobody => Manner::Quiet,
         _ if context.terminals().error => Manner::Live,

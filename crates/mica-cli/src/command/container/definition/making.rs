@@ -1,9 +1,9 @@
 //! Making a defined container: fetching its image where needed, its id file, its warnings.
 
 use crate::command::container::definition::request::{Definition, Pull};
+use crate::command::image::{self, Audience};
 use crate::context::Context;
 use crate::report::Failure;
-use mica_api::types::image::ProgressEvent;
 use mica_api::{Engine, Error, Result as EngineResult};
 use mica_model::ErrorKind;
 use std::fs::{self, File, OpenOptions};
@@ -21,7 +21,7 @@ pub fn with_image<T>(
 ) -> Result<T, Failure> {
     let engine = context.engine().map_err(into_launch)?;
     if definition.pull == Pull::Always {
-        fetch(definition, engine)?;
+        fetch(definition, context)?;
     }
     match request(engine) {
         Err(error) if definition.pull == Pull::Missing && is_image_missing(&error, definition, engine) => {
@@ -29,7 +29,7 @@ pub fn with_image<T>(
                 let name = with_tag(&definition.request.config.image);
                 context.say_error(&format!("Unable to find image '{name}' locally\n"));
             }
-            fetch(definition, engine)?;
+            fetch(definition, context)?;
             request(engine).map_err(Failure::launch)
         }
         answer => answer.map_err(Failure::launch),
@@ -49,7 +49,7 @@ pub fn into_launch(failure: Failure) -> Failure {
 /// Shows what could not be had.
 pub fn warn(warnings: &[String], context: &Context<'_>) {
     for warning in warnings {
-        context.say_error(&format!("WARNING: {warning}\n"));
+        context.warn(warning);
     }
 }
 
@@ -97,10 +97,15 @@ impl Drop for IdFile {
     }
 }
 
-fn fetch(definition: &Definition, engine: &dyn Engine) -> Result<(), Failure> {
-    let ignore = |_: ProgressEvent| {};
+/// Results go to standard output, which belongs to the program; so bars are for terminals only.
+fn fetch(definition: &Definition, context: &Context<'_>) -> Result<(), Failure> {
+    let audience = if definition.is_pull_quiet { Audience::Nobody } else { Audience::Terminals };
+    let progress = image::progress(context, audience);
     let request = &definition.request;
-    engine.image_pull(&request.config.image, &request.platform, &ignore).map(drop).map_err(Failure::launch)
+    let pulled = context
+        .engine()?
+        .image_pull(&request.config.image, &request.platform, &|event| progress.report(&event));
+    pulled.map(drop).map_err(Failure::launch)
 }
 
 /// Something else may be missing too, such as the container whose network is to be joined.
