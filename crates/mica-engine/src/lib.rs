@@ -21,7 +21,7 @@ mod tidy;
 mod watch;
 
 pub use error::Error;
-pub use road::LocalEngine;
+pub use road::{CHORES_NAME, LocalEngine};
 
 use database::Database;
 use disk::Disk;

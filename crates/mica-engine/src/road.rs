@@ -33,11 +33,28 @@ impl LocalEngine {
     pub fn open(options: &EngineOptions) -> Result<Self> {
         Ok(Self { local: Local::open(options)? })
     }
+
+    /// Does the chores of a store that nobody should have to wait for; for the door [`CHORES_NAME`].
+    ///
+    /// # Errors
+    /// As [`LocalEngine::open`].
+    pub fn do_chores(options: &EngineOptions) -> Result<()> {
+        let local = Local::open(options)?;
+        local.database().fold()?;
+        Ok(())
+    }
 }
+
+/// `argv[0]` of the process that does a store's chores; its arguments are the two directories.
+pub const CHORES_NAME: &str = "mica-chores";
 
 impl Drop for LocalEngine {
     fn drop(&mut self) {
-        self.local.database().fold();
+        if self.local.database().wants_folding() {
+            let directories = [self.local.disk.root().into(), self.local.disk.run_root().into()];
+            // Without it the log only grows until the next command tries again.
+            let _ = mica_runtime::spawn_aside(CHORES_NAME, &directories);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
 use mica_model::{ContainerId, Timestamp};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
+use std::ffi::OsString;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -58,6 +59,30 @@ pub struct ExecStarted {
     pub stream: UnixStream,
 }
 
+/// Starts our own binary beside the caller, which does not wait for it: for chores that nobody
+/// should have to wait for. `name` is its `argv[0]`, which the binary's `main` knows it by.
+pub fn spawn_aside(name: &str, arguments: &[OsString]) -> Result<(), RuntimeError> {
+    let spawn = |source: std::io::Error| RuntimeError::Spawn { source };
+    let child = Command::new("/proc/self/exe")
+        .arg0(name)
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(spawn)?;
+    remember(child);
+    Ok(())
+}
+
+/// Keeps a child until it is reaped.
+fn remember(child: Child) {
+    let mut spawned = SPAWNED.lock().unwrap_or_else(PoisonError::into_inner);
+    spawned.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    spawned.push(child);
+}
+
 impl Launcher {
     /// Starts a monitor from our own binary.
     pub fn spawn(id: &ContainerId) -> Result<Self, RuntimeError> {
@@ -82,9 +107,7 @@ impl Launcher {
             .stderr(Stdio::null())
             .spawn()
             .map_err(spawn)?;
-        let mut spawned = SPAWNED.lock().unwrap_or_else(PoisonError::into_inner);
-        spawned.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
-        spawned.push(child);
+        remember(child);
         Ok(Self { socket: ours })
     }
 

@@ -21,7 +21,7 @@ pub use control::{
     attach, cleanup, is_paused, kill, namespace, pause, processes, resize, resume, root, update_resources,
 };
 pub use error::{RuntimeError, SetupError, SetupStep};
-pub use launcher::{ExecStarted, Launcher, Started, exec, exec_with};
+pub use launcher::{ExecStarted, Launcher, Started, exec, exec_with, spawn_aside};
 pub use plan::{
     AfterExit, Attach, CapabilitySets, ContainerPlan, EventPlan, ExecPlan, Hello, JoinedNamespace, Limit,
     LogPlan, MountKind, MountPlan, NamespaceKind, PlanError, ProcessPlan, Resources, RootPlan, StartPlan,

@@ -131,7 +131,7 @@ impl Local {
         let plan = StartPlan {
             id: record.id.clone(),
             container,
-            root: root(definition, &disk),
+            root: root(definition, &disk)?,
             user: Some(definition.config.user.clone()).filter(|user| !user.is_empty()),
             groups: host.group_add.clone().unwrap_or_default(),
             run_directory: disk.run().to_owned(),
@@ -241,13 +241,14 @@ impl Local {
     }
 }
 
-fn root(definition: &Definition, disk: &ContainerDisk) -> RootPlan {
-    RootPlan::Overlay {
-        lowers: definition.layers.iter().rev().cloned().collect::<Vec<PathBuf>>(),
+fn root(definition: &Definition, disk: &ContainerDisk) -> Result<RootPlan> {
+    let lowers: Vec<PathBuf> = definition.layers.iter().rev().cloned().collect();
+    Ok(RootPlan::Overlay {
+        lowers: mica_snapshot::visible_lowers(&lowers)?,
         upper: disk.upper(),
         work: disk.work(),
         volatile: definition.host_config.auto_remove,
-    }
+    })
 }
 
 fn stdin(definition: &Definition) -> StdinPlan {

@@ -1,0 +1,170 @@
+//! `load`: the images of an archive come into the store, all or none.
+
+use crate::error::{Error, Result};
+use crate::image::register::{Fresh, Job, NewRecord};
+use crate::{Local, events};
+use mica_api::types::image::{ArchiveSource, LoadedImage, ProgressEvent};
+use mica_image::{ArchiveImage, ArchiveLayer, ArchiveOptions, Platform, read_archive};
+use mica_snapshot::IngestedLayer;
+use std::fs::File;
+use std::io::{self, Read};
+
+/// Progress is told once for this many bytes.
+const REPORT_EVERY_BYTES: u64 = 1 << 20;
+
+impl Local {
+    /// Reads an archive that docker, podman or an OCI tool wrote.
+    pub(crate) fn load_images(
+        &self,
+        source: ArchiveSource,
+        platform: &str,
+        progress: &(dyn Fn(ProgressEvent) + Sync),
+    ) -> Result<Vec<LoadedImage>> {
+        let loaded = self.load_archive(open(source)?, platform, progress);
+        self.tidy_images();
+        let loaded = loaded?;
+        for image in &loaded {
+            let name = image.names.first().unwrap_or(&image.id);
+            self.events.append(&events::image("load", &image.id, name));
+        }
+        Ok(loaded)
+    }
+
+    fn load_archive(
+        &self,
+        input: File,
+        platform: &str,
+        progress: &(dyn Fn(ProgressEvent) + Sync),
+    ) -> Result<Vec<LoadedImage>> {
+        let platform = wanted_platform(platform)?;
+        let spool = self.disk.spool();
+        let images = read_archive(input, &ArchiveOptions { spool_directory: &spool, platform: &platform })?;
+        let layers: Vec<Vec<ArchiveLayer>> = images.iter().map(|image| image.layers.clone()).collect();
+        let records: Vec<NewRecord> = images.into_iter().map(new_record).collect();
+        let unpack = |job: Job| self.unpack_archived(&layers[job.image][job.layer], progress);
+        self.add_images(&records, Fresh::new(), &unpack)?;
+        Ok(records.iter().map(loaded).collect())
+    }
+
+    fn unpack_archived(
+        &self,
+        layer: &ArchiveLayer,
+        progress: &(dyn Fn(ProgressEvent) + Sync),
+    ) -> Result<IngestedLayer> {
+        let part = layer.diff_id.short();
+        let is_compressed = layer.media_type.contains("gzip") || layer.media_type.contains("zstd");
+        progress(ProgressEvent::Begin { part: part.clone(), total: (!is_compressed).then_some(layer.size) });
+        let mut reader = Counted { inner: layer.reader()?, part: &part, unreported: 0, progress };
+        let unpacked = self.unpack(&mut reader)?;
+        reader.report();
+        if *unpacked.diff_id() != layer.diff_id {
+            return Err(mica_snapshot::Error::DigestMismatch { expected: layer.diff_id, actual: *unpacked.diff_id() }.into());
+        }
+        progress(ProgressEvent::End { part, outcome: "Loaded".to_owned() });
+        Ok(unpacked)
+    }
+}
+
+/// The platform asked for, `os`, `architecture` or `os/architecture[/variant]`, filled up with the
+/// host's.
+pub(crate) fn wanted_platform(text: &str) -> Result<Platform> {
+    let host = Platform::host();
+    if text.is_empty() {
+        return Ok(host);
+    }
+    let parts: Vec<&str> = text.split('/').collect();
+    let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if !parts.iter().all(is_word) {
+        return Err(Error::invalid(format!("{text:?} is an invalid platform, expected os/architecture[/variant]")));
+    }
+    let of = |os: &str, architecture: &str, variant: &str| Platform {
+        os: os.to_owned(),
+        architecture: architecture.to_owned(),
+        variant: variant.to_owned(),
+    };
+    match parts.as_slice() {
+        ["linux"] => Ok(host),
+        [architecture] => Ok(of("linux", architecture, "")),
+        [os, architecture] => Ok(of(os, architecture, "")),
+        [os, architecture, variant] => Ok(of(os, architecture, variant)),
+        _ => Err(Error::invalid(format!("{text:?} is an invalid platform, it has too many parts"))),
+    }
+}
+
+fn open(source: ArchiveSource) -> Result<File> {
+    match source {
+        ArchiveSource::Stream(file) => Ok(file),
+        ArchiveSource::Path(path) => File::open(&path).map_err(|source| Error::io("open", &path, source)),
+    }
+}
+
+fn new_record(image: ArchiveImage) -> NewRecord {
+    NewRecord { config: image.config, names: image.names, parent: None }
+}
+
+fn loaded(image: &NewRecord) -> LoadedImage {
+    LoadedImage {
+        id: image.config.id().to_string(),
+        names: image.names.iter().map(|name| name.familiar()).collect(),
+    }
+}
+
+/// Tells how much was read.
+struct Counted<'a, R> {
+    inner: R,
+    part: &'a str,
+    unreported: u64,
+    progress: &'a (dyn Fn(ProgressEvent) + Sync),
+}
+
+impl<R> Counted<'_, R> {
+    fn report(&mut self) {
+        let bytes = std::mem::take(&mut self.unreported);
+        if bytes > 0 {
+            (self.progress)(ProgressEvent::Advance { part: self.part.to_owned(), bytes });
+        }
+    }
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.unreported += count as u64;
+        if self.unreported >= REPORT_EVERY_BYTES {
+            self.report();
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    #[test]
+    fn platforms_are_filled_up_from_the_host() {
+        assert_eq!(wanted_platform("linux").unwrap(), Platform::host());
+        assert_eq!(wanted_platform("arm64").unwrap().to_string(), "linux/arm64");
+        assert_eq!(wanted_platform("linux/arm/v7").unwrap().variant, "v7");
+        for wrong in ["/", "linux/", "a/b/c/d", "a b"] {
+            assert!(wanted_platform(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_byte_is_reported_and_not_every_read() {
+        let (reports, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let progress = |event: ProgressEvent| {
+            if let ProgressEvent::Advance { bytes: more, .. } = event {
+                reports.fetch_add(1, Ordering::Relaxed);
+                bytes.fetch_add(more, Ordering::Relaxed);
+            }
+        };
+        let size = 5 * REPORT_EVERY_BYTES / 2;
+        let mut reader = Counted { inner: io::repeat(7).take(size), part: "p", unreported: 0, progress: &progress };
+        io::copy(&mut reader, &mut io::sink()).unwrap();
+        reader.report();
+        assert_eq!((bytes.into_inner(), reports.into_inner()), (size, 3));
+    }
+}

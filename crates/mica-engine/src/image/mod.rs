@@ -1,0 +1,17 @@
+//! Images, a verb a file.
+
+pub(crate) mod config;
+pub(crate) mod embedded;
+pub(crate) mod import;
+pub(crate) mod inspect;
+pub(crate) mod list;
+pub(crate) mod load;
+pub(crate) mod prune;
+pub(crate) mod pull;
+pub(crate) mod record;
+pub(crate) mod register;
+pub(crate) mod remove;
+pub(crate) mod save;
+pub(crate) mod tag;
+pub(crate) mod tidy;
+pub(crate) mod tree;
