@@ -34,10 +34,16 @@ impl Target {
     }
 }
 
+/// Number of the signal that cannot be caught.
+const KILL: i32 = 9;
+
 /// Sends signal number `signal` to the first process, never to a process that merely got its pid.
+///
+/// A frozen container is ended by 9 at once; other signals arrive when it is resumed.
 pub fn kill(run_directory: &Path, signal: i32) -> Result<(), RuntimeError> {
     let target = Target::find(run_directory)?;
     match mica_sys::signal::send(target.pidfd.as_fd(), signal) {
+        Ok(()) if signal == KILL => cgroup::thaw_legacy(&target.state.group),
         Ok(()) => Ok(()),
         Err(Errno::SRCH) => Err(RuntimeError::NotRunning { path: run_directory.to_owned() }),
         Err(errno) => Err(RuntimeError::file("signal the process of", run_directory)(errno.into())),

@@ -196,6 +196,9 @@ impl SetupError {
         match self.step {
             SetupStep::CommandNotFound => ErrorKind::CommandNotFound,
             SetupStep::CannotExecute => ErrorKind::CannotExecute,
+            // Docker gives these the exit codes of a program that is missing or cannot run.
+            SetupStep::Directory if self.errno == Errno::NOENT.raw_os_error() => ErrorKind::CommandNotFound,
+            SetupStep::Directory => ErrorKind::CannotExecute,
             SetupStep::User | SetupStep::MountTarget | SetupStep::Sysctl | SetupStep::Limit => {
                 ErrorKind::InvalidArgument
             }

@@ -32,6 +32,14 @@ pub(crate) fn thaw(group: &Group) -> Result<(), RuntimeError> {
     set(group, false)
 }
 
+/// Thaws a group that version 1 has frozen, where even a killed process ends only then.
+pub(crate) fn thaw_legacy(group: &Group) -> Result<(), RuntimeError> {
+    match place(group) {
+        Some((_, Version::Legacy)) if is_frozen(group)? => thaw(group),
+        _ => Ok(()),
+    }
+}
+
 /// Whether the group is frozen or becoming so.
 pub(crate) fn is_frozen(group: &Group) -> Result<bool, RuntimeError> {
     let Some((directory, version)) = place(group) else { return Ok(false) };

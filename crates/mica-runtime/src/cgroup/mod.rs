@@ -9,7 +9,7 @@ mod freezer;
 mod hierarchy;
 mod limits;
 
-pub(crate) use freezer::{freeze, is_frozen, thaw};
+pub(crate) use freezer::{freeze, is_frozen, thaw, thaw_legacy};
 pub(crate) use limits::apply;
 
 use crate::error::{SetupError, SetupStep};

@@ -136,6 +136,9 @@ fn build(
     }
     settings::sysctls(mounted.proc.as_ref(), &plan.sysctls)?;
     masks::apply(&root, plan, &null)?;
+    // As docker does for the first process, and only for it. What cannot be made is noticed when
+    // it is to be changed to.
+    let _ = root.open_or_make(&plan.process.directory, root::Place::Directory, root::Links::Follow);
     if plan.root_read_only {
         root::make_read_only(&root)?;
     }

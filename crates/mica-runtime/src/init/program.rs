@@ -1,6 +1,6 @@
 //! The last chapter: from our code to the container's program.
 
-use super::root::{Links, Place, Root};
+use super::root::{Links, Root};
 use super::user::{self, Identity};
 use super::{Chapter, at, credentials, settings};
 use crate::error::{SetupError, SetupStep};
@@ -81,11 +81,11 @@ fn null() -> Option<OwnedFd> {
     is_null.then_some(null)
 }
 
-/// Changes to the working directory, making it if the container lacks it, as docker does. Links to
-/// open descriptors are not followed: they could lead to the host.
+/// Changes to the working directory. Links to open descriptors are not followed: they could lead to
+/// the host.
 fn enter_directory(root: &Root, directory: &str) -> Chapter {
     let failed = |errno| SetupError::new(SetupStep::Directory, directory, errno);
-    let place = root.open_or_make(directory, Place::Directory, Links::Follow).map_err(failed)?;
+    let place = root.open(directory, Links::Follow).map_err(failed)?;
     rustix::process::fchdir(&place).map_err(failed)
 }
 

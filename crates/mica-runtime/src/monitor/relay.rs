@@ -22,6 +22,9 @@ use std::os::unix::net::UnixStream;
 /// Size of the one buffer that all reading goes through: the capacity of a pipe.
 const BUFFER_LENGTH: usize = 64 << 10;
 
+/// Most clients at a time, well below the usual limit of open files.
+const CLIENTS_MAX: usize = 512;
+
 /// How long nothing must happen before memory is given back, in seconds.
 const IDLE_SECONDS: i64 = 1;
 
@@ -172,7 +175,8 @@ impl Relay {
         while let Ok((socket, _)) = residence.listener.accept() {
             let is_ours = rustix::net::sockopt::socket_peercred(&socket)
                 .is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::geteuid());
-            if is_ours {
+            // Beyond that a connection is accepted and closed: left waiting, it would be reported for ever.
+            if is_ours && self.clients.len() < CLIENTS_MAX {
                 self.clients.extend(Client::new(socket, None));
             }
         }

@@ -59,7 +59,12 @@ fn privileged_rt_01_no_working_directory_through_descriptors() {
     let container = with_directory("/w");
     symlink("/proc/self/fd/5", container.root().join("w")).unwrap();
     assert!(container.start(container.plan()).is_err());
-    assert_eq!(with_directory("/new/one").run().stdout, "/new/one\n");
+    let mut twin = with_directory("/new/one");
+    twin.spec.set_root(twin.spec.root().clone().map(|mut root| {
+        root.set_readonly(Some(true));
+        root
+    }));
+    assert_eq!(twin.run().stdout, "/new/one\n");
 }
 
 #[test]

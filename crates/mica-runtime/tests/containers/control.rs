@@ -23,7 +23,6 @@ fn privileged_a_paused_container_stands_still_and_can_be_killed() {
     until("more work", || time() > before);
     mica_runtime::pause(&directory).unwrap();
     mica_runtime::kill(&directory, 9).unwrap();
-    mica_runtime::resume(&directory).unwrap();
     assert_eq!(outcome(stream).code, 137);
 }
 

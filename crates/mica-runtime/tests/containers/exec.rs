@@ -36,6 +36,11 @@ fn privileged_its_failures_have_docker_s_kinds() {
     for (program, kind) in [("nope", ErrorKind::CommandNotFound), ("/etc", ErrorKind::CannotExecute)] {
         assert_eq!(container.exec(exec_plan(&[program])).unwrap_err().kind(), kind);
     }
+    let mut process = crate::harness::process(&["/bin/true"]);
+    process.set_cwd("/missing".into());
+    let mut plan = exec_plan(&["/bin/true"]);
+    plan.process = mica_runtime::ProcessPlan::from_oci(&process).unwrap();
+    assert_eq!(container.exec(plan).unwrap_err().kind(), ErrorKind::CommandNotFound);
     let mut plan = exec_plan(&["/bin/true"]);
     plan.user = Some("nobody-knows".to_owned());
     let message = container.exec(plan).unwrap_err().to_string();
