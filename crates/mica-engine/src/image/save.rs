@@ -71,7 +71,9 @@ impl Local {
         let parsed = Reference::parse_normalized(reference).ok();
         if let Some(repository) = parsed.filter(|name| name.tag().is_none() && name.digest().is_none()) {
             let mut tags = Vec::new();
-            for (name, id) in ImageRecord::names(&self.database())? {
+            // Taken first: the loop needs the database too.
+            let names = ImageRecord::names(&self.database())?;
+            for (name, id) in names {
                 let Ok(name) = Reference::parse_normalized(&name) else { continue };
                 if name.name() == repository.name()
                     && let Some(record) = ImageRecord::by_id(&self.database(), &id)?
