@@ -112,7 +112,8 @@ pub(crate) fn nearest(path: &str) -> Option<&'static str> {
         .filter(|command| command.visibility != Visibility::Hidden)
         .flat_map(|command| command.paths.iter().copied())
         .chain(planned::COMMANDS.iter().map(|command| command.path));
-    let limit = if path.len() <= 3 { 1 } else { 2 };
+    let word = path.rsplit(' ').next().unwrap_or_default();
+    let limit = if word.len() <= 3 { 1 } else { 2 };
     known
         .map(|name| (distance(path, name), name))
         .filter(|(distance, _)| *distance <= limit)

@@ -145,6 +145,18 @@ impl Failure {
         Self::RefusedLaunch { message: message.into() }
     }
 
+    /// A format of a listing that is no template, or names what rows do not have.
+    pub fn listing(source: &TemplateError) -> Self {
+        let action = match source {
+            TemplateError::Parse { .. } => "parse",
+            TemplateError::Execute { .. } => "execute",
+        };
+        let words = source.to_string();
+        // docker begins with other words for listings than for documents.
+        let reason = words.strip_prefix("template parsing error: ").unwrap_or(&words);
+        Self::refused(format!("failed to {action} template: {reason}"))
+    }
+
     /// A flag whose value cannot be taken, in pflag's words.
     pub fn flag_value(value: &str, flag: &str, reason: &str) -> Self {
         Self::Flag { message: format!("invalid argument {value:?} for {flag:?} flag: {reason}") }
@@ -214,8 +226,17 @@ pub fn words(failure: &Failure, place: Place<'_>) -> String {
     match failure {
         Failure::OutputClosed | Failure::Reported { .. } => String::new(),
         Failure::Flag { message } => format!("{message}\n{hint}\n{usage}{help}"),
-        Failure::Arguments { message } => format!("{program}: '{command}' {message}\n{hint}\n{usage}{help}"),
-        Failure::UnknownCommand { .. } => format!("{program}: {failure}\n{hint}{help}"),
+        Failure::Arguments { message } => {
+            // docker has another word where there is no upper limit.
+            let is_open = message.contains("at least") && !message.contains("at most");
+            let help = if is_open { help.replacen("Run", "See", 1) } else { help };
+            format!("{program}: '{command}' {message}\n{hint}\n{usage}{help}")
+        }
+        Failure::UnknownCommand { typed, .. } => {
+            // Below a noun its usage follows; the whole program's would be too long.
+            let usage = if typed.split(' ').count() > 2 { format!("\n{usage}") } else { String::new() };
+            format!("{program}: {failure}\n{hint}{usage}{help}")
+        }
         Failure::RefusedLaunch { .. } | Failure::Launch { .. } => {
             format!("{program}: {failure}\n{hint}{help}")
         }

@@ -3,7 +3,7 @@
 
 use crate::output::format::{Detail, Format, Layout};
 use crate::output::template::{Object, TemplateError};
-use crate::report::{FAILURE, Failure};
+use crate::report::Failure;
 use serde_json::Value;
 
 /// A row: fields by name, in the order of the alphabet as docker writes them.
@@ -59,6 +59,6 @@ pub(crate) fn show(format: &Format, rows: &[Row]) -> Result<String, Failure> {
     format.render(&objects).map_err(failure)
 }
 
-const fn failure(source: TemplateError) -> Failure {
-    Failure::Template { source, code: FAILURE }
+fn failure(source: TemplateError) -> Failure {
+    Failure::listing(&source)
 }

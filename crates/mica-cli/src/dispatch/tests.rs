@@ -35,7 +35,7 @@ fn options_before_the_command_take_all_of_pflags_forms() {
     }
     for (arguments, words) in [
         ("--foo ps", "unknown flag: --foo\n\nUsage:  mica [OPTIONS] COMMAND [ARG...]\n"),
-        ("-Dx ps", "unknown shorthand flag: 'x' in -x\n"),
+        ("-xD ps", "unknown shorthand flag: 'x' in -xD\n"),
         ("--root", "flag needs an argument: --root\n"),
         ("-H", "flag needs an argument: 'H' in -H\n"),
         ("-D=maybe ps", "invalid argument \"maybe\" for \"-D, --debug\" flag: strconv.ParseBool"),

@@ -48,11 +48,11 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
 
 fn check(state: &ContainerState) -> Result<(), Failure> {
     let message = if state.paused {
-        "cannot attach to a paused container, unpause it first"
+        "You cannot attach to a paused container, unpause it first"
     } else if state.restarting {
-        "cannot attach to a restarting container, wait until it is running"
+        "You cannot attach to a restarting container, wait until it is running"
     } else if !state.running {
-        "cannot attach to a stopped container, start it first"
+        "You cannot attach to a stopped container, start it first"
     } else {
         return Ok(());
     };

@@ -6,7 +6,7 @@ use crate::command::container::definition::request::Definition;
 use crate::command::container::definition::{flags, planned};
 use crate::command::{Command, Operands, Visibility};
 use crate::context::Context;
-use crate::report::{Outcome, SUCCESS};
+use crate::report::{Failure, Outcome, SUCCESS};
 
 /// The entry of the table.
 pub const COMMAND: Command = Command {
@@ -23,12 +23,21 @@ pub const COMMAND: Command = Command {
 fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let definition = Definition::from(matches, context)?;
     let id_file = definition.cid_file.as_deref().map(IdFile::create).transpose()?;
-    let created =
-        making::with_image(&definition, context, |engine| engine.container_create(&definition.request))?;
+    let request = &definition.request;
+    let created = making::with_image(&definition, context, |engine| engine.container_create(request))
+        .map_err(plainly)?;
     making::warn(&created.warnings, context);
     if let Some(file) = id_file {
         file.write(&created.id)?;
     }
     context.print_line(&created.id)?;
     Ok(SUCCESS)
+}
+
+/// What the engine refuses is an ordinary failure here: no program was to be started.
+fn plainly(failure: Failure) -> Failure {
+    match failure {
+        Failure::Launch { source } => Failure::Engine { source },
+        other => other,
+    }
 }

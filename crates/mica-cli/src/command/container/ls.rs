@@ -59,6 +59,7 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     };
     let layout = if matches.on("size") { &LAYOUT_WITH_SIZE } else { &LAYOUT };
     let detail = if is_quiet { Detail::Quiet } else { Detail::Full };
+    let format = if format == "raw" { raw(matches) } else { format };
     let parsed = Format::parse(&format, layout, detail).map_err(template)?;
     // Sizes cost a walk over each writable layer; they are asked for where they are shown.
     let shows_size = matches.on("size") || (!is_quiet && format.contains(".Size"));
@@ -80,9 +81,19 @@ fn options(matches: &Matches, size: bool) -> ListOptions {
     ListOptions { all: matches.on("all") || limit > 0, limit, size, filters: matches.filters() }
 }
 
+/// `--format raw`: a line for each field, a block for each container.
+fn raw(matches: &Matches) -> String {
+    let size = if matches.on("size") { "size: {{.Size}}\n" } else { "" };
+    format!("{RAW}{size}")
+}
+
+const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\n\
+created_at: {{.CreatedAt}}\nstate: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\n\
+names: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\n";
+
 /// A format that is no template, or names what rows do not have.
 pub(crate) fn template(source: crate::output::template::TemplateError) -> Failure {
-    Failure::Template { source, code: crate::report::FAILURE }
+    Failure::listing(&source)
 }
 
 #[cfg(test)]

@@ -23,10 +23,11 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let reference = matches.operand(0).unwrap_or_default();
     let ports = context.engine()?.container_inspect(&reference, false)?.network_settings.ports;
     let mut text = String::new();
-    match matches.operand(1).map(|typed| with_protocol(&typed)).transpose()? {
-        Some(wanted) => {
-            let Some(Some(bindings)) = ports.get(&wanted) else {
-                return Err(Failure::refused(format!("no public port '{wanted}' published for {reference}")));
+    match matches.operand(1) {
+        Some(typed) => {
+            let Some(Some(bindings)) = ports.get(&with_protocol(&typed)?) else {
+                let message = format!("Error: No public port '{typed}' published for {reference}");
+                return Err(Failure::refused(message));
             };
             for binding in bindings {
                 let _ = writeln!(text, "{}", address(binding));
@@ -48,9 +49,12 @@ fn with_protocol(typed: &str) -> Result<String, Failure> {
     let (port, protocol) = typed.split_once('/').unwrap_or((typed, "tcp"));
     match port.parse::<u16>() {
         Ok(port) if matches!(protocol, "tcp" | "udp" | "sctp") => Ok(format!("{port}/{protocol}")),
-        _ => Err(Failure::refused(format!(
-            "invalid port '{typed}': a number up to 65535, then /tcp, /udp or /sctp"
-        ))),
+        Ok(_) => {
+            Err(Failure::refused(format!("Error: invalid protocol in {typed}: tcp, udp and sctp exist")))
+        }
+        Err(_) => {
+            Err(Failure::refused(format!("Error: invalid port ({typed}): a port is a number up to 65535")))
+        }
     }
 }
 

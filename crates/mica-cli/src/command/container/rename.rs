@@ -3,7 +3,7 @@
 use crate::args::Matches;
 use crate::command::{Command, Operands, Visibility};
 use crate::context::Context;
-use crate::report::{Failure, Outcome, SUCCESS};
+use crate::report::{Failure, Outcome, SUCCESS, engine_words};
 
 /// The entry of the table.
 pub const COMMAND: Command = Command {
@@ -22,6 +22,10 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     if old.trim().is_empty() || new.trim().is_empty() {
         return Err(Failure::refused("Error: Neither old nor new names may be empty"));
     }
-    context.engine()?.container_rename(old.trim(), new.trim())?;
+    let answer = context.engine()?.container_rename(old.trim(), new.trim());
+    answer.map_err(|error| {
+        context.say_error(&format!("{}\n", engine_words(&error)));
+        Failure::refused(format!("Error: failed to rename container named {old}"))
+    })?;
     Ok(SUCCESS)
 }

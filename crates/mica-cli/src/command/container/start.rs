@@ -1,12 +1,12 @@
 //! `container start`: starts containers that exist, and stays with one if asked to.
 
 use crate::args::{Matches, PlannedFlag, switch};
+use crate::command::container::CONTAINERS;
 use crate::command::container::definition::making;
 use crate::command::container::session::{self, Session};
-use crate::command::container::{CONTAINERS, each};
 use crate::command::{Command, Operands, Visibility};
 use crate::context::Context;
-use crate::report::{Failure, Outcome, SUCCESS};
+use crate::report::{Failure, Outcome, SUCCESS, engine_words};
 use mica_api::types::container::{AttachStreams, StartOptions};
 use mica_model::ErrorKind;
 
@@ -34,16 +34,35 @@ pub const COMMAND: Command = Command {
 fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let references = matches.operands();
     if !matches.on("attach") && !matches.on("interactive") {
-        return each(&references, context, |engine, reference| {
-            let started = engine.container_start(reference, &StartOptions::default())?;
-            making::warn(&started.warnings, context);
-            Ok(())
-        });
+        return all(&references, context);
     }
     match references.as_slice() {
         [reference] => attached(reference, matches, context),
         _ => Err(Failure::refused("you cannot start and attach multiple containers at once")),
     }
+}
+
+/// Starts each, goes on after an error, and names those that failed at the end.
+fn all(references: &[String], context: &Context<'_>) -> Outcome {
+    let engine = context.engine()?;
+    let mut failed = Vec::new();
+    for reference in references {
+        match engine.container_start(reference, &StartOptions::default()) {
+            Ok(started) => making::warn(&started.warnings, context),
+            Err(error) if error.kind == ErrorKind::NotModified => {}
+            Err(error) => {
+                let hint = error.hint.as_ref().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
+                context.say_error(&format!("{}\n{hint}", engine_words(&error)));
+                failed.push(reference.as_str());
+                continue;
+            }
+        }
+        context.print_line(reference)?;
+    }
+    if failed.is_empty() {
+        return Ok(SUCCESS);
+    }
+    Err(Failure::refused(format!("Error: failed to start containers: {}", failed.join(", "))))
 }
 
 fn attached(reference: &str, matches: &Matches, context: &Context<'_>) -> Outcome {

@@ -217,6 +217,22 @@ fn many_targets_go_on_after_an_error() {
 }
 
 #[test]
+fn failures_are_summed_up_as_docker_does() {
+    let missing = |name: &str| (name.to_owned(), Error::not_found(format!("No such container: {name}")));
+    let engine = FakeEngine { failing: vec![missing("one"), missing("two")], ..FakeEngine::new() };
+    let ran = run("start one web two", &engine);
+    assert_eq!((ran.code, ran.output.as_str()), (1, "web\n"));
+    assert_eq!(
+        ran.error,
+        "Error: No such container: one\nError: No such container: two\nError: failed to start containers: one, two\n"
+    );
+    let ran = run("rename one other", &engine);
+    assert_eq!(ran.error, "Error: No such container: one\nError: failed to rename container named one\n");
+    let ran = run("create other", &engine);
+    assert!(ran.code == 1 && ran.error.contains("\nError: other is not embedded"), "{}", ran.error);
+}
+
+#[test]
 fn what_needs_no_change_has_gone_well() {
     let failing =
         vec![("web".to_owned(), Error::new(ErrorKind::NotModified, "container is stopped already"))];

@@ -205,7 +205,7 @@ fn images_have_all_formats() {
         assert_eq!(run(&engine, arguments), ran(0, expected, ""), "{arguments:?}");
     }
     let (code, _, error) = run(&FakeEngine::default(), &["images", "--format", "{{.ID"]);
-    assert_eq!((code, error.as_str()), (1, "template parsing error: template: :1: unclosed action\n"));
+    assert_eq!((code, error.as_str()), (1, "failed to parse template: template: :1: unclosed action\n"));
 }
 
 #[test]

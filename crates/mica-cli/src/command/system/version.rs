@@ -21,7 +21,7 @@ pub const COMMAND: Command = Command {
 };
 
 /// The version of docker's Engine API whose words this program speaks.
-const API_VERSION: &str = "1.50";
+const API_VERSION: &str = "1.51";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

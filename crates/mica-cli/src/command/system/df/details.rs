@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::output::format::Layout;
 use crate::output::template::{Missing, Mode, Template, Value as Shown};
 use crate::output::time::{ago, local};
-use crate::report::{FAILURE, Failure, Outcome, SUCCESS};
+use crate::report::{Failure, Outcome, SUCCESS};
 use crate::row::{self, Row};
 use mica_api::types::container::ContainerSummary;
 use mica_api::types::system::DiskUsage;
@@ -79,8 +79,8 @@ pub(super) fn execute(format: &str, context: &Context<'_>) -> Outcome {
     Ok(SUCCESS)
 }
 
-const fn failure(source: crate::output::template::TemplateError) -> Failure {
-    Failure::Template { source, code: FAILURE }
+fn failure(source: crate::output::template::TemplateError) -> Failure {
+    Failure::listing(&source)
 }
 
 fn tables(usage: &DiskUsage, options: &RowOptions) -> Result<String, Failure> {
