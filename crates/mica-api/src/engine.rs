@@ -3,15 +3,16 @@
 use crate::error::{Error, Result};
 use crate::stream::AttachStream;
 use crate::types::container::{
-    ArchivePut, AttachStreams, CommitRequest, ContainerInspect, ContainerSummary, CreateRequest, CreateResponse,
-    FilesystemChange, ListOptions, LogEntry, LogsOptions, PathStat, PruneResponse, RemoveOptions, StartOptions, Started,
-    StatsSample, StopOptions, TopResponse, UpdateRequest, WaitCondition, WaitResponse,
+    ArchivePut, AttachStreams, CommitRequest, ContainerInspect, ContainerSummary, CreateRequest,
+    CreateResponse, FilesystemChange, ListOptions, LogEntry, LogsOptions, PathStat, PruneResponse,
+    RemoveOptions, StartOptions, Started, StatsSample, StopOptions, TopResponse, UpdateRequest,
+    WaitCondition, WaitResponse,
 };
 use crate::types::event::{Event, EventsOptions};
 use crate::types::exec::{ExecRequest, ExecStarted};
 use crate::types::image::{
-    ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions, ImageSummary,
-    ImageTree, ImportRequest, LoadedImage, ProgressEvent,
+    ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions,
+    ImageSummary, ImageTree, ImportRequest, LoadedImage, ProgressEvent,
 };
 use crate::types::system::{DiskUsage, Info, Version};
 use mica_model::Filters;
@@ -29,14 +30,21 @@ pub type Sink<'a, T> = &'a mut dyn FnMut(T) -> bool;
 /// order of precedence. A request returns when what it promises holds; killing the caller at any
 /// moment leaves a store in which everything listed works. Methods that follow something
 /// (`logs`, `events`, `stats`) call their sink from the calling thread.
-#[expect(clippy::missing_errors_doc, reason = "every request answers api::Error; its kinds are documented there")]
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "every request answers api::Error; its kinds are documented there"
+)]
 pub trait Engine: Sync {
     /// Makes a container; it does not run yet.
     fn container_create(&self, request: &CreateRequest) -> Result<CreateResponse>;
     /// Starts a container; `NotModified` if it runs already.
     fn container_start(&self, reference: &str, options: &StartOptions) -> Result<Started>;
     /// Creates and starts in one request, which an engine may overlap.
-    fn container_run(&self, request: &CreateRequest, options: &StartOptions) -> Result<(CreateResponse, Result<Started>)> {
+    fn container_run(
+        &self,
+        request: &CreateRequest,
+        options: &StartOptions,
+    ) -> Result<(CreateResponse, Result<Started>)> {
         let created = self.container_create(request)?;
         let started = self.container_start(&created.id, options);
         Ok((created, started))
@@ -80,7 +88,12 @@ pub trait Engine: Sync {
     /// A tar of a path.
     fn container_archive_read(&self, reference: &str, path: &str, out: &mut dyn Write) -> Result<PathStat>;
     /// Unpacks a tar into a directory.
-    fn container_archive_write(&self, reference: &str, put: &ArchivePut, archive: &mut dyn Read) -> Result<()>;
+    fn container_archive_write(
+        &self,
+        reference: &str,
+        put: &ArchivePut,
+        archive: &mut dyn Read,
+    ) -> Result<()>;
     /// One flat tar of the whole file system.
     fn container_export(&self, reference: &str, out: &mut dyn Write) -> Result<()>;
     /// Makes an image of it; answers the image id.
@@ -103,7 +116,12 @@ pub trait Engine: Sync {
     /// Writes an archive that docker, podman and OCI tools read.
     fn image_save(&self, references: &[String], platform: &str, out: &mut dyn Write) -> Result<()>;
     /// Reads an archive that they write.
-    fn image_load(&self, source: ArchiveSource, platform: &str, progress: ProgressListener<'_>) -> Result<Vec<LoadedImage>>;
+    fn image_load(
+        &self,
+        source: ArchiveSource,
+        platform: &str,
+        progress: ProgressListener<'_>,
+    ) -> Result<Vec<LoadedImage>>;
     /// Makes an image of a flat tar; answers its id.
     fn image_import(&self, request: ImportRequest) -> Result<String>;
     /// Fetches an image by name: the embedded one, or later from a registry.

@@ -99,14 +99,14 @@ fn layers() -> Option<String> {
         let mut fields = file_system.split(' ');
         (is_root && fields.next() == Some("overlay")).then(|| fields.nth(1)).flatten()
     })?;
-    let count: usize = options
+    let count = options
         .split(',')
-        .map(|option| match option.split_once('=') {
-            Some(("lowerdir+", _)) => 1,
-            Some(("lowerdir", list)) => list.split(':').filter(|lower| !lower.is_empty()).count(),
-            _ => 0,
-        })
-        .sum();
+        .filter_map(|option| option.split_once('='))
+        .filter(|(key, _)| matches!(*key, "lowerdir" | "lowerdir+"))
+        .flat_map(|(_, list)| list.split(':'))
+        // The engine's own layer below every image only has places to mount on.
+        .filter(|lower| !lower.is_empty() && !lower.ends_with("/mountpoints"))
+        .count();
     let own = if options.contains("upperdir=") { ", and a writable one of its own on top" } else { "" };
     Some(format!("{count} read-only, shared with every container of the image{own}"))
 }

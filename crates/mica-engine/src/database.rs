@@ -34,10 +34,11 @@ impl Database {
     /// Opens the database of a store, making it when it is new.
     pub(crate) fn open(disk: &Disk) -> Result<Self> {
         let path = disk.database();
-        let flags =
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection =
-            Connection::open_with_flags(&path, flags).map_err(|source| Error::database("open", &path, source))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags)
+            .map_err(|source| Error::database("open", &path, source))?;
         let mut database = Self { connection, path };
         database.configure().map_err(|source| Error::database("open", &database.path, source))?;
         database.prepare_format()?;
@@ -48,7 +49,8 @@ impl Database {
         let connection = &self.connection;
         connection.busy_timeout(Duration::from_secs(120))?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        connection.execute_batch("PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=OFF;")
+        connection
+            .execute_batch("PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=OFF;")
     }
 
     fn prepare_format(&mut self) -> Result<()> {
@@ -69,7 +71,8 @@ impl Database {
         let path = self.path.clone();
         let create = |source| Error::database("create", &path, source);
         self.connection.pragma_update(None, "journal_mode", "WAL").map_err(create)?;
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(create)?;
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(create)?;
         let version: i64 =
             transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(create)?;
         if version == 0 {

@@ -12,8 +12,7 @@
 //! │   ├── upper/  work/                   the writable layer; upper/ is what people look into
 //! │   ├── hostname  hosts  resolv.conf    bound into the container
 //! │   ├── container.log                   its output, json-file format
-//! │   ├── exit.json                       how the last run ended, written by its monitor
-//! │   └── exec/<id>.json                  how exec sessions ended
+//! │   └── exit.json                       how the last run ended, written by its monitor
 //! ├── events/                             what happened, in order, bounded (format: events.rs)
 //! └── trash/                              renamed here, then deleted; safe to delete at any time
 //!
@@ -29,7 +28,7 @@ use std::path::{Path, PathBuf};
 
 /// The two directories that everything lies under.
 #[derive(Debug, Clone)]
-pub struct Disk {
+pub(crate) struct Disk {
     root: PathBuf,
     run: PathBuf,
 }
@@ -170,10 +169,6 @@ impl ContainerDisk {
 
     pub(crate) fn exit(&self) -> PathBuf {
         self.directory.join("exit.json")
-    }
-
-    pub(crate) fn exec_exit(&self, exec_id: &str) -> PathBuf {
-        self.directory.join("exec").join(format!("{exec_id}.json"))
     }
 }
 

@@ -149,7 +149,9 @@ impl Error {
     /// The branch that callers may take.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchContainer { .. } | Self::NoSuchImage { .. } | Self::NoSuchPath { .. } => ErrorKind::NotFound,
+            Self::NoSuchContainer { .. } | Self::NoSuchImage { .. } | Self::NoSuchPath { .. } => {
+                ErrorKind::NotFound
+            }
             Self::NameInUse { .. } | Self::State { .. } => ErrorKind::Conflict,
             Self::AmbiguousPrefix { .. } | Self::Invalid { .. } => ErrorKind::InvalidArgument,
             Self::NotModified { .. } => ErrorKind::NotModified,
@@ -168,10 +170,13 @@ impl Error {
             return Some((*hint).to_owned());
         }
         match self.kind() {
-            ErrorKind::Exhausted => {
-                Some("free some space (`mica system df` tells who uses it, `mica rm` works on a full disk)".to_owned())
+            ErrorKind::Exhausted => Some(
+                "free some space (`mica system df` tells who uses it, `mica rm` works on a full disk)"
+                    .to_owned(),
+            ),
+            ErrorKind::Forbidden => {
+                Some("run mica as root; rootless containers are not built yet".to_owned())
             }
-            ErrorKind::Forbidden => Some("run mica as root; rootless containers are not built yet".to_owned()),
             _ => None,
         }
     }
@@ -197,7 +202,9 @@ fn io_kind(error: &io::Error) -> ErrorKind {
     match error.kind() {
         io::ErrorKind::NotFound => ErrorKind::NotFound,
         io::ErrorKind::PermissionDenied => ErrorKind::Forbidden,
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => ErrorKind::Exhausted,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => {
+            ErrorKind::Exhausted
+        }
         _ => ErrorKind::Internal,
     }
 }
@@ -205,9 +212,11 @@ fn io_kind(error: &io::Error) -> ErrorKind {
 fn database_kind(error: &rusqlite::Error) -> ErrorKind {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DiskFull) => ErrorKind::Exhausted,
-        Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::PermissionDenied | rusqlite::ErrorCode::ReadOnly) => {
-            ErrorKind::Forbidden
-        }
+        Some(
+            rusqlite::ErrorCode::CannotOpen
+            | rusqlite::ErrorCode::PermissionDenied
+            | rusqlite::ErrorCode::ReadOnly,
+        ) => ErrorKind::Forbidden,
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => ErrorKind::DataLoss,
         _ => ErrorKind::Internal,
     }

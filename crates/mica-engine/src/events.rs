@@ -92,7 +92,8 @@ impl Events {
             if sieve.declined || left.is_some_and(|left| left <= 0) {
                 return Ok(());
             }
-            watch.wait(left.and_then(|left| u64::try_from(left).ok()).map(std::time::Duration::from_nanos))?;
+            watch
+                .wait(left.and_then(|left| u64::try_from(left).ok()).map(std::time::Duration::from_nanos))?;
         }
     }
 
@@ -169,8 +170,20 @@ impl Sieve<'_> {
 
 /// Filters that events know.
 const FILTERS: &[&str] = &[
-    "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret",
-    "service", "type", "volume",
+    "config",
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "network",
+    "node",
+    "plugin",
+    "scope",
+    "secret",
+    "service",
+    "type",
+    "volume",
 ];
 
 fn matches(filters: &Filters, event: &Event) -> bool {
@@ -180,12 +193,14 @@ fn matches(filters: &Filters, event: &Event) -> bool {
         !filters.contains(key)
             || event.kind == kind
                 && (filters.exact_match(key, name)
-                    || filters.any_match(key, |wanted| !wanted.is_empty() && event.actor.id.starts_with(wanted)))
+                    || filters
+                        .any_match(key, |wanted| !wanted.is_empty() && event.actor.id.starts_with(wanted)))
     };
     let action = event.action.split(':').next().unwrap_or_default();
     let image = !filters.contains("image")
         || filters.any_match("image", |wanted| {
-            let of_container = attributes.get("image").is_some_and(|image| without_tag(image) == without_tag(wanted));
+            let of_container =
+                attributes.get("image").is_some_and(|image| without_tag(image) == without_tag(wanted));
             event.kind == "image" && (event.actor.id == wanted || without_tag(name) == without_tag(wanted))
                 || event.kind == "container" && of_container
         });
@@ -259,8 +274,7 @@ mod tests {
     }
 
     fn collect(events: &Events, filters: Filters) -> Vec<String> {
-        let options =
-            EventsOptions { since: Some(Timestamp::NEVER), until: Some(now()), filters };
+        let options = EventsOptions { since: Some(Timestamp::NEVER), until: Some(now()), filters };
         let mut actions = Vec::new();
         events
             .read(&options, &mut |event| {
@@ -275,12 +289,7 @@ mod tests {
     fn reads_back_in_order_and_passes_over_damage() {
         let (_directory, events) = store();
         events.append(&image("tag", "sha256:1", "a:1"));
-        std::fs::OpenOptions::new()
-            .append(true)
-            .open(events.path())
-            .unwrap()
-            .write_all(b"\0\0\0{\"half\n")
-            .unwrap();
+        OpenOptions::new().append(true).open(events.path()).unwrap().write_all(b"\0\0\0{\"half\n").unwrap();
         events.append(&image("untag", "sha256:1", "a:1"));
         assert_eq!(collect(&events, Filters::default()), ["tag", "untag"]);
     }

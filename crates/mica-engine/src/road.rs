@@ -5,15 +5,16 @@ use mica_api::Result;
 use mica_api::engine::{Engine, ProgressListener, Sink};
 use mica_api::stream::AttachStream;
 use mica_api::types::container::{
-    ArchivePut, AttachStreams, CommitRequest, ContainerInspect, ContainerSummary, CreateRequest, CreateResponse,
-    FilesystemChange, ListOptions, LogEntry, LogsOptions, PathStat, PruneResponse, RemoveOptions, StartOptions, Started,
-    StatsSample, StopOptions, TopResponse, UpdateRequest, WaitCondition, WaitResponse,
+    ArchivePut, AttachStreams, CommitRequest, ContainerInspect, ContainerSummary, CreateRequest,
+    CreateResponse, FilesystemChange, ListOptions, LogEntry, LogsOptions, PathStat, PruneResponse,
+    RemoveOptions, StartOptions, Started, StatsSample, StopOptions, TopResponse, UpdateRequest,
+    WaitCondition, WaitResponse,
 };
 use mica_api::types::event::{Event, EventsOptions};
 use mica_api::types::exec::{ExecRequest, ExecStarted};
 use mica_api::types::image::{
-    ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions, ImageSummary,
-    ImageTree, ImportRequest, LoadedImage,
+    ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions,
+    ImageSummary, ImageTree, ImportRequest, LoadedImage,
 };
 use mica_api::types::system::{DiskUsage, Info, Version};
 use mica_model::Filters;
@@ -67,7 +68,11 @@ impl Engine for LocalEngine {
         Ok(self.local.start(reference, options)?)
     }
 
-    fn container_run(&self, request: &CreateRequest, options: &StartOptions) -> Result<(CreateResponse, Result<Started>)> {
+    fn container_run(
+        &self,
+        request: &CreateRequest,
+        options: &StartOptions,
+    ) -> Result<(CreateResponse, Result<Started>)> {
         let (created, started) = self.local.run(request, options)?;
         Ok((created, started.map_err(Into::into)))
     }
@@ -148,7 +153,12 @@ impl Engine for LocalEngine {
         Ok(self.local.archive_read(reference, path, out)?)
     }
 
-    fn container_archive_write(&self, reference: &str, put: &ArchivePut, archive: &mut dyn Read) -> Result<()> {
+    fn container_archive_write(
+        &self,
+        reference: &str,
+        put: &ArchivePut,
+        archive: &mut dyn Read,
+    ) -> Result<()> {
         Ok(self.local.archive_write(reference, put, archive)?)
     }
 
@@ -192,7 +202,12 @@ impl Engine for LocalEngine {
         Ok(self.local.save_images(references, platform, out)?)
     }
 
-    fn image_load(&self, source: ArchiveSource, platform: &str, progress: ProgressListener<'_>) -> Result<Vec<LoadedImage>> {
+    fn image_load(
+        &self,
+        source: ArchiveSource,
+        platform: &str,
+        progress: ProgressListener<'_>,
+    ) -> Result<Vec<LoadedImage>> {
         Ok(self.local.load_images(source, platform, progress)?)
     }
 

@@ -19,7 +19,8 @@ pub(crate) fn parse(text: &str) -> Result<i32> {
     if let Some(&(_, number)) = NAMES.iter().find(|(known, _)| *known == name) {
         return Ok(number);
     }
-    let offset = |rest: &str, sign: char| rest.strip_prefix(sign).and_then(|digits| digits.parse::<i32>().ok());
+    let offset =
+        |rest: &str, sign: char| rest.strip_prefix(sign).and_then(|digits| digits.parse::<i32>().ok());
     let real_time = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
         (Some(""), _) => Some(34),
         (_, Some("")) => Some(64),
@@ -32,11 +33,40 @@ pub(crate) fn parse(text: &str) -> Result<i32> {
 
 /// Name and number on the architectures that Mica runs on (x86_64 and aarch64 agree).
 const NAMES: &[(&str, i32)] = &[
-    ("HUP", 1), ("INT", 2), ("QUIT", 3), ("ILL", 4), ("TRAP", 5), ("ABRT", 6), ("IOT", 6), ("BUS", 7), ("FPE", 8),
-    ("KILL", 9), ("USR1", 10), ("SEGV", 11), ("USR2", 12), ("PIPE", 13), ("ALRM", 14), ("TERM", 15),
-    ("STKFLT", 16), ("CHLD", 17), ("CLD", 17), ("CONT", 18), ("STOP", 19), ("TSTP", 20), ("TTIN", 21),
-    ("TTOU", 22), ("URG", 23), ("XCPU", 24), ("XFSZ", 25), ("VTALRM", 26), ("PROF", 27), ("WINCH", 28),
-    ("IO", 29), ("POLL", 29), ("PWR", 30), ("SYS", 31),
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("IOT", 6),
+    ("BUS", 7),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("STKFLT", 16),
+    ("CHLD", 17),
+    ("CLD", 17),
+    ("CONT", 18),
+    ("STOP", 19),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("URG", 23),
+    ("XCPU", 24),
+    ("XFSZ", 25),
+    ("VTALRM", 26),
+    ("PROF", 27),
+    ("WINCH", 28),
+    ("IO", 29),
+    ("POLL", 29),
+    ("PWR", 30),
+    ("SYS", 31),
 ];
 
 #[cfg(test)]

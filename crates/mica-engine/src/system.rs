@@ -15,7 +15,9 @@ pub(crate) fn random<const LENGTH: usize>() -> [u8; LENGTH] {
     let mut filled = 0;
     while filled < LENGTH {
         // It can only be interrupted; the pool is ready long before any container runs.
-        if let Ok(count) = rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
+        if let Ok(count) =
+            rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())
+        {
             filled += count;
         }
     }
@@ -45,7 +47,8 @@ impl Local {
     /// The engine and its host.
     pub(crate) fn engine_info(&self) -> Result<Info> {
         let containers = self.observe_all()?;
-        let count = |wanted: fn(&Observed) -> bool| containers.iter().filter(|(_, o)| wanted(o)).count() as u64;
+        let count =
+            |wanted: fn(&Observed) -> bool| containers.iter().filter(|(_, o)| wanted(o)).count() as u64;
         let total = containers.len() as u64;
         let running = count(|observed| observed.status == "running");
         let paused = count(|observed| observed.status == "paused");
@@ -81,15 +84,16 @@ impl Local {
 
     /// Who uses how much disk.
     pub(crate) fn disk_use(&self) -> Result<DiskUsage> {
-        let containers =
-            self.list(&ListOptions { all: true, size: true, ..ListOptions::default() })?;
+        let containers = self.list(&ListOptions { all: true, size: true, ..ListOptions::default() })?;
         let options = ImageListOptions { all: true, shared_size: true, ..ImageListOptions::default() };
         let mut images = self.list_images(&options)?;
         for image in &mut images {
-            image.containers = containers.iter().filter(|container| container.image_id == image.id).count() as i64;
+            image.containers =
+                containers.iter().filter(|container| container.image_id == image.id).count() as i64;
         }
         let used: BTreeSet<&str> = containers.iter().map(|container| container.image_id.as_str()).collect();
-        let mut layers: BTreeMap<(mica_model::Digest, Option<mica_model::Digest>), (u64, bool)> = BTreeMap::new();
+        let mut layers: BTreeMap<(mica_model::Digest, Option<mica_model::Digest>), (u64, bool)> =
+            BTreeMap::new();
         for image in ImageRecord::all(&self.database())? {
             let is_used = used.contains(image.id.to_string().as_str());
             for layer in image.layers {

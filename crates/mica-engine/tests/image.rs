@@ -2,6 +2,8 @@
 //!
 //! They need root, as layers keep owners and whiteouts are devices.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where it stopped")]
+
 use mica_api::Engine;
 use mica_api::types::container::{ArchivePut, CommitRequest, ContainerConfig, CreateRequest, RemoveOptions};
 use mica_api::types::image::{

@@ -27,6 +27,7 @@ fn do_chores(root: &OsString, run: &OsString) -> ExitCode {
 }
 
 fn open(options: &mica_cli::EngineOptions) -> mica_api::Result<Box<dyn Engine>> {
-    let options = mica_engine::EngineOptions { root: options.root.clone(), run: options.run_directory.clone() };
+    let options =
+        mica_engine::EngineOptions { root: options.root.clone(), run: options.run_directory.clone() };
     Ok(Box::new(LocalEngine::open(&options)?))
 }

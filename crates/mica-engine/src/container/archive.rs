@@ -40,7 +40,12 @@ impl Local {
 
     /// Unpacks an archive into a directory. Unless the archive's owners are to be kept, all that
     /// is unpacked belongs to root, as docker documents it.
-    pub(crate) fn archive_write(&self, reference: &str, put: &ArchivePut, archive: &mut dyn Read) -> Result<()> {
+    pub(crate) fn archive_write(
+        &self,
+        reference: &str,
+        put: &ArchivePut,
+        archive: &mut dyn Read,
+    ) -> Result<()> {
         let tree = self.tree(reference, Access::Write)?;
         let options = WriteOptions {
             keep_kinds: put.no_overwrite_directory_with_file,
@@ -94,7 +99,7 @@ fn stat(stat: archive::PathStat) -> PathStat {
         name: stat.name,
         size: i64::try_from(stat.size).unwrap_or(i64::MAX),
         mode: stat.mode,
-        mtime: stat.mtime.into(),
+        mtime: stat.mtime,
         link_target: stat.link_target.map(|target| target.to_string_lossy().into_owned()).unwrap_or_default(),
     }
 }

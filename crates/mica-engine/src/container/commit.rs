@@ -38,7 +38,8 @@ impl Local {
         let new = NewRecord { config, names: name.iter().cloned().collect(), parent };
         self.add_images(&[new], fresh, &|job| Err(missing(&job.diff_id)))?;
         let familiar = name.map(|name| name.familiar()).unwrap_or_default();
-        let more = [("comment", request.comment.clone()), ("imageID", id.clone()), ("imageRef", familiar.clone())];
+        let more =
+            [("comment", request.comment.clone()), ("imageID", id.clone()), ("imageRef", familiar.clone())];
         self.events.append(&events::container(&record, "commit", &more));
         if !familiar.is_empty() {
             self.events.append(&events::image("tag", &id, &familiar));
@@ -70,7 +71,12 @@ impl Local {
 }
 
 /// Author, message, time, and the step that made the new layer.
-fn describe(image: &mut NewImage, request: &CommitRequest, definition: &Definition, diff_id: Digest) -> Result<()> {
+fn describe(
+    image: &mut NewImage,
+    request: &CommitRequest,
+    definition: &Definition,
+    diff_id: Digest,
+) -> Result<()> {
     let now = Timestamp::from(std::time::SystemTime::now());
     image.created = now;
     image.author.clone_from(&request.author);

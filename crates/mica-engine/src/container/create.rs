@@ -11,6 +11,8 @@ use mica_image::ImageConfig;
 use mica_model::name::ContainerName;
 use mica_model::{ContainerId, Timestamp};
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// A container that was created, with what a start in the same breath needs.
 #[derive(Debug)]
@@ -29,7 +31,12 @@ impl Local {
 
     /// Creates a container with a given id, recorded at `stage` (a run records it as running at
     /// once, which spares the start a second write).
-    pub(crate) fn create_as(&self, request: &CreateRequest, id: ContainerId, stage: Stage) -> Result<Created> {
+    pub(crate) fn create_as(
+        &self,
+        request: &CreateRequest,
+        id: ContainerId,
+        stage: Stage,
+    ) -> Result<Created> {
         let image = ImageRecord::find(&self.database(), &request.config.image)?;
         let image_config = self.image_config(&image)?;
         check_platform(&request.platform, &image_config)?;
@@ -54,7 +61,7 @@ impl Local {
         };
         let name = chosen_name(&request.name)?;
         let lock = self.prepare_directory(&record.id, &definition)?;
-        let stored = self.store(&mut record, &definition, name);
+        let stored = self.store(&mut record, &definition, name.as_ref());
         drop(lock);
         if let Err(error) = stored {
             self.discard_directory(&record.id);
@@ -119,6 +126,7 @@ impl Local {
         make_directory(disk.directory())?;
         let lock = crate::lock::exclusive(&disk.lock())?;
         make_layer_directory(&disk.upper())?;
+        take_root_attributes(&disk.upper(), definition.layers.last())?;
         make_layer_directory(&disk.work())?;
         write_file(&disk.hostname(), format!("{}\n", definition.config.hostname).as_bytes())?;
         write_file(&disk.hosts(), hosts(definition).as_bytes())?;
@@ -127,10 +135,15 @@ impl Local {
         Ok(lock)
     }
 
-    fn store(&self, record: &mut Record, definition: &Definition, name: Option<ContainerName>) -> Result<()> {
+    fn store(
+        &self,
+        record: &mut Record,
+        definition: &Definition,
+        name: Option<&ContainerName>,
+    ) -> Result<()> {
         let mut attempt = 0;
         loop {
-            record.name = match &name {
+            record.name = match name {
                 Some(name) => name.as_str().to_owned(),
                 None => made_up_name(attempt),
             };
@@ -141,6 +154,20 @@ impl Local {
             }
         }
     }
+}
+
+/// The root directory of an overlay has the owner and mode of the uppermost layer's.
+fn take_root_attributes(upper: &Path, top: Option<&PathBuf>) -> Result<()> {
+    let Some(top) = top else { return Ok(()) };
+    let fail = |source| Error::io("set the owner and mode of", upper, source);
+    let model = std::fs::metadata(top).map_err(|source| Error::io("examine the layer", top, source))?;
+    if model.uid() != 0 || model.gid() != 0 {
+        std::os::unix::fs::chown(upper, Some(model.uid()), Some(model.gid())).map_err(fail)?;
+    }
+    if model.mode() & 0o7777 != 0o755 {
+        std::fs::set_permissions(upper, model.permissions()).map_err(fail)?;
+    }
+    Ok(())
 }
 
 fn chosen_name(name: &str) -> Result<Option<ContainerName>> {
@@ -300,8 +327,11 @@ mod tests {
 
     #[test]
     fn an_entry_point_of_ones_own_forgets_the_images_command() {
-        let config =
-            ContainerConfig { entrypoint: Some(words(&["/x"])), cmd: Some(words(&["a"])), ..Default::default() };
+        let config = ContainerConfig {
+            entrypoint: Some(words(&["/x"])),
+            cmd: Some(words(&["a"])),
+            ..Default::default()
+        };
         assert_eq!(command(&config).unwrap(), words(&["/x", "a"]));
         assert!(matches!(command(&ContainerConfig::default()), Err(Error::Invalid { .. })));
     }

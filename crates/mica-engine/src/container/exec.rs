@@ -65,10 +65,7 @@ fn exec_plan(
     id: &str,
 ) -> Result<ExecPlan> {
     let attach = request.attach;
-    let end = [
-        ("execID", id.to_owned()),
-        ("exitCode", "@EXITCODE@".to_owned()),
-    ];
+    let end = [("execID", id.to_owned()), ("exitCode", "@EXITCODE@".to_owned())];
     Ok(ExecPlan {
         process: process(definition, request)?,
         user: Some(user(definition, request)).filter(|user| !user.is_empty()),
@@ -126,7 +123,8 @@ fn process(definition: &Definition, request: &ExecRequest) -> Result<ProcessPlan
             .no_new_privileges(false)
             .build()
     });
-    let document = document.map_err(|source| Error::invalid(format!("the process is not valid: {source}")))?;
+    let document =
+        document.map_err(|source| Error::invalid(format!("the process is not valid: {source}")))?;
     Ok(ProcessPlan::from_oci(&document).map_err(|source| mica_runtime::RuntimeError::Plan { source })?)
 }
 
@@ -151,11 +149,46 @@ fn exec_environment(definition: &Definition, request: &ExecRequest) -> Vec<Strin
 fn every_capability() -> Vec<Capability> {
     use Capability as C;
     vec![
-        C::AuditControl, C::AuditRead, C::AuditWrite, C::BlockSuspend, C::Bpf, C::CheckpointRestore, C::Chown,
-        C::DacOverride, C::DacReadSearch, C::Fowner, C::Fsetid, C::IpcLock, C::IpcOwner, C::Kill, C::Lease,
-        C::LinuxImmutable, C::MacAdmin, C::MacOverride, C::Mknod, C::NetAdmin, C::NetBindService, C::NetBroadcast,
-        C::NetRaw, C::Perfmon, C::Setfcap, C::Setgid, C::Setpcap, C::Setuid, C::SysAdmin, C::SysBoot, C::SysChroot,
-        C::SysModule, C::SysNice, C::SysPacct, C::SysPtrace, C::SysRawio, C::SysResource, C::SysTime,
-        C::SysTtyConfig, C::Syslog, C::WakeAlarm,
+        C::AuditControl,
+        C::AuditRead,
+        C::AuditWrite,
+        C::BlockSuspend,
+        C::Bpf,
+        C::CheckpointRestore,
+        C::Chown,
+        C::DacOverride,
+        C::DacReadSearch,
+        C::Fowner,
+        C::Fsetid,
+        C::IpcLock,
+        C::IpcOwner,
+        C::Kill,
+        C::Lease,
+        C::LinuxImmutable,
+        C::MacAdmin,
+        C::MacOverride,
+        C::Mknod,
+        C::NetAdmin,
+        C::NetBindService,
+        C::NetBroadcast,
+        C::NetRaw,
+        C::Perfmon,
+        C::Setfcap,
+        C::Setgid,
+        C::Setpcap,
+        C::Setuid,
+        C::SysAdmin,
+        C::SysBoot,
+        C::SysChroot,
+        C::SysModule,
+        C::SysNice,
+        C::SysPacct,
+        C::SysPtrace,
+        C::SysRawio,
+        C::SysResource,
+        C::SysTime,
+        C::SysTtyConfig,
+        C::Syslog,
+        C::WakeAlarm,
     ]
 }

@@ -33,12 +33,12 @@ fn check_memory(limits: &Resources) -> Result<()> {
         return Err(Error::invalid("Minimum memory limit allowed is 6MB"));
     }
     if limits.memory > 0 && limits.memory_swap > 0 && limits.memory_swap < limits.memory {
-        return Err(Error::invalid(
-            "Minimum memoryswap limit should be larger than memory limit, see usage",
-        ));
+        return Err(Error::invalid("Minimum memoryswap limit should be larger than memory limit, see usage"));
     }
     if limits.memory == 0 && limits.memory_swap > 0 {
-        return Err(Error::invalid("You should always set the Memory limit when using Memoryswap limit, see usage"));
+        return Err(Error::invalid(
+            "You should always set the Memory limit when using Memoryswap limit, see usage",
+        ));
     }
     if limits.memory_reservation != 0 && limits.memory_reservation < MEMORY_MIN_BYTES {
         return Err(Error::invalid("Minimum memory reservation allowed is 6MB"));
@@ -69,7 +69,10 @@ fn check_cpu(limits: &Resources) -> Result<()> {
         return Err(Error::invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)"));
     }
     if limits.cpu_shares < 0 {
-        return Err(Error::invalid(format!("invalid CPU shares ({}): value must be a positive integer", limits.cpu_shares)));
+        return Err(Error::invalid(format!(
+            "invalid CPU shares ({}): value must be a positive integer",
+            limits.cpu_shares
+        )));
     }
     for (what, list) in [("cpuset-cpus", &limits.cpuset_cpus), ("cpuset-mems", &limits.cpuset_mems)] {
         if !is_cpu_list(list) {

@@ -20,7 +20,8 @@ impl Local {
         let filters = &options.filters;
         filters.validate(LIST_FILTERS).map_err(|error| Error::invalid(error.to_string()))?;
         let sieve = Sieve::new(self, filters)?;
-        let all = options.all || options.limit > 0 || filters.contains("status") || filters.contains("exited");
+        let all =
+            options.all || options.limit > 0 || filters.contains("status") || filters.contains("exited");
         let limit = if options.limit == 0 { usize::MAX } else { options.limit };
         let mut rows = Vec::new();
         for (record, observed) in self.observe_all()? {
@@ -159,7 +160,8 @@ pub(crate) fn prune_until(filters: &Filters) -> Result<Option<Timestamp>> {
 /// Whether labels satisfy `label=` and `label!=`.
 pub(crate) fn prune_labels(filters: &Filters, labels: &std::collections::BTreeMap<String, String>) -> bool {
     let find = |key: &str| labels.get(key).map(String::as_str);
-    filters.match_kv_list("label", find) && (!filters.contains("label!") || !filters.match_kv_list("label!", find))
+    filters.match_kv_list("label", find)
+        && (!filters.contains("label!") || !filters.match_kv_list("label!", find))
 }
 
 fn now() -> Timestamp {
@@ -192,7 +194,12 @@ impl<'a> Sieve<'a> {
         }
         let names: Vec<&str> = filters.values("ancestor").collect();
         let ancestors = (!names.is_empty()).then(|| engine.descendants(&names));
-        Ok(Self { filters, before: moment("before")?, since: moment("since")?, ancestors: ancestors.transpose()? })
+        Ok(Self {
+            filters,
+            before: moment("before")?,
+            since: moment("since")?,
+            ancestors: ancestors.transpose()?,
+        })
     }
 
     fn wants(&self, record: &Record, observed: &Observed) -> bool {
@@ -227,4 +234,3 @@ pub(crate) fn status_words(observed: &Observed, now: Timestamp) -> String {
         _ => "Created".to_owned(),
     }
 }
-

@@ -111,9 +111,7 @@ impl Reader<'_> {
         if self.place.inode != 0 && current.ino() != self.place.inode {
             let before = files(disk).into_iter().rev().skip(1);
             let missed: Vec<PathBuf> = before
-                .take_while(|path| {
-                    std::fs::metadata(path).is_ok_and(|file| file.ino() != self.place.inode)
-                })
+                .take_while(|path| std::fs::metadata(path).is_ok_and(|file| file.ino() != self.place.inode))
                 .collect();
             let old = files(disk)
                 .into_iter()
@@ -181,7 +179,8 @@ fn scan(
     let mut line = Vec::new();
     loop {
         line.clear();
-        let length = std::io::Read::take(&mut reader, LINE_LENGTH_MAX).read_until(b'\n', &mut line).unwrap_or(0);
+        let length =
+            std::io::Read::take(&mut reader, LINE_LENGTH_MAX).read_until(b'\n', &mut line).unwrap_or(0);
         let whole = line.ends_with(b"\n") || length as u64 == LINE_LENGTH_MAX;
         if !whole {
             return place;
@@ -242,7 +241,9 @@ mod tests {
 
     #[test]
     fn damage_hides_nothing_after_it() {
-        let good = |text: &str| format!("{{\"log\":\"{text}\\n\",\"stream\":\"stdout\",\"time\":\"2026-01-01T00:00:00Z\"}}\n");
+        let good = |text: &str| {
+            format!("{{\"log\":\"{text}\\n\",\"stream\":\"stdout\",\"time\":\"2026-01-01T00:00:00Z\"}}\n")
+        };
         let mut content = good("one").into_bytes();
         content.extend([0; 4096]);
         content.extend(good("two").bytes());

@@ -159,7 +159,9 @@ impl Record {
     pub(crate) fn definition(&self, database: &Database) -> Result<Definition> {
         let text: Option<String> = database.read(|connection| {
             connection
-                .query_row("SELECT definition FROM container WHERE id = ?1", [self.id.as_str()], |row| row.get(0))
+                .query_row("SELECT definition FROM container WHERE id = ?1", [self.id.as_str()], |row| {
+                    row.get(0)
+                })
                 .optional()
         })?;
         let text = text.ok_or_else(|| Error::NoSuchContainer { reference: self.id.to_string() })?;
@@ -250,7 +252,11 @@ impl Record {
     }
 
     /// Writes a changed definition back.
-    pub(crate) fn save_definition(&self, transaction: &Transaction<'_>, definition: &Definition) -> Result<()> {
+    pub(crate) fn save_definition(
+        &self,
+        transaction: &Transaction<'_>,
+        definition: &Definition,
+    ) -> Result<()> {
         let text = encode(definition, &self.id)?;
         transaction
             .execute("UPDATE container SET definition=?2 WHERE id=?1", params![self.id.as_str(), text])
@@ -348,7 +354,8 @@ fn check_name_is_free(transaction: &Transaction<'_>, name: &str) -> Result<()> {
 }
 
 fn encode(definition: &Definition, id: &ContainerId) -> Result<String> {
-    serde_json::to_string(definition).map_err(|source| Error::Record { what: format!("container {id}"), source })
+    serde_json::to_string(definition)
+        .map_err(|source| Error::Record { what: format!("container {id}"), source })
 }
 
 fn one(connection: &Connection, condition: &str, value: &str) -> rusqlite::Result<Option<Record>> {
@@ -363,7 +370,8 @@ fn by_prefix(connection: &Connection, prefix: &str) -> rusqlite::Result<Vec<Reco
     if !hexadecimal {
         return Ok(Vec::new());
     }
-    let mut statement = connection
-        .prepare(&format!("SELECT {COLUMNS} FROM container WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 2"))?;
+    let mut statement = connection.prepare(&format!(
+        "SELECT {COLUMNS} FROM container WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 2"
+    ))?;
     statement.query_map([prefix, &format!("{prefix}g")], Record::from_row)?.collect()
 }

@@ -63,7 +63,9 @@ impl Local {
         let from = self.disk.container(id).directory().to_owned();
         let to = self.disk.trash().join(format!("container-{id}"));
         match std::fs::rename(&from, &to) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &from, source)),
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", &from, source))
+            }
             _ => Ok(()),
         }
     }

@@ -11,8 +11,8 @@ use mica_model::ContainerId;
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     Capability, LinuxBuilder, LinuxCapabilitiesBuilder, LinuxCpuBuilder, LinuxMemoryBuilder, LinuxNamespace,
-    LinuxNamespaceBuilder, LinuxNamespaceType, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder, Mount,
-    MountBuilder, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
+    LinuxNamespaceBuilder, LinuxNamespaceType, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder,
+    Mount, MountBuilder, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
 };
 use std::collections::HashMap;
 use std::path::Path;
@@ -35,8 +35,9 @@ pub(crate) fn build(
     disk: &ContainerDisk,
     network: &NetworkPlace,
 ) -> Result<Spec> {
-    assemble(id, definition, disk, network)
-        .map_err(|source| Error::invalid(format!("the specification of container {id} is not valid: {source}")))
+    assemble(id, definition, disk, network).map_err(|source| {
+        Error::invalid(format!("the specification of container {id} is not valid: {source}"))
+    })
 }
 
 fn assemble(
@@ -53,10 +54,8 @@ fn assemble(
         .masked_paths(MASKED_PATHS.map(str::to_owned))
         .readonly_paths(READONLY_PATHS.map(str::to_owned))
         .build()?;
-    let root = RootBuilder::default()
-        .path("rootfs")
-        .readonly(definition.host_config.readonly_rootfs)
-        .build()?;
+    let root =
+        RootBuilder::default().path("rootfs").readonly(definition.host_config.readonly_rootfs).build()?;
     SpecBuilder::default()
         .version("1.2.0")
         .hostname(definition.config.hostname.clone())
@@ -192,7 +191,8 @@ fn bind(destination: &str, source: &Path) -> std::result::Result<Mount, OciSpecE
 
 /// Where the container's cgroup lies below each hierarchy's root.
 pub(crate) fn cgroup_path(id: &ContainerId, resources: &Resources) -> String {
-    let parent = if resources.cgroup_parent.is_empty() { CGROUP_PARENT_DEFAULT } else { &resources.cgroup_parent };
+    let parent =
+        if resources.cgroup_parent.is_empty() { CGROUP_PARENT_DEFAULT } else { &resources.cgroup_parent };
     format!("/{}/{id}", parent.trim_matches('/'))
 }
 

@@ -77,10 +77,10 @@ impl Local {
             Ok((started, mut warnings)) => {
                 self.events.append(&events::container(record, "start", &[]));
                 warnings.extend(started.warnings);
-                let stream = options.attach.is_some().then_some(AttachStream {
-                    socket: started.stream,
-                    terminal: definition.config.tty,
-                });
+                let stream = options
+                    .attach
+                    .is_some()
+                    .then_some(AttachStream { socket: started.stream, terminal: definition.config.tty });
                 Ok(Started { stream, warnings })
             }
             Err(error) => {
@@ -209,7 +209,9 @@ impl Local {
         let disk = self.disk.container(&record.id);
         match record.observe(&disk).status {
             "running" => {}
-            "paused" => return Err(Error::state("You cannot attach to a paused container, unpause it first")),
+            "paused" => {
+                return Err(Error::state("You cannot attach to a paused container, unpause it first"));
+            }
             _ => return Err(Error::state("You cannot attach to a stopped container, start it first")),
         }
         let definition = record.definition(&self.database())?;
@@ -220,7 +222,11 @@ impl Local {
     }
 
     /// Stops if it runs, then starts.
-    pub(crate) fn restart(&self, reference: &str, options: &mica_api::types::container::StopOptions) -> Result<()> {
+    pub(crate) fn restart(
+        &self,
+        reference: &str,
+        options: &mica_api::types::container::StopOptions,
+    ) -> Result<()> {
         match self.stop(reference, options) {
             Ok(()) | Err(Error::NotModified { .. }) => {}
             Err(error) => return Err(error),

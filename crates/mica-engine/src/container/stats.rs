@@ -46,7 +46,14 @@ fn sample(record: &Record, counters: &Stats, before: &StatsSample) -> StatsSampl
         let [rx_bytes, rx_packets, rx_errors, rx_dropped] = network.received;
         let [tx_bytes, tx_packets, tx_errors, tx_dropped] = network.sent;
         let counters = NetworkStats {
-            rx_bytes, rx_packets, rx_errors, rx_dropped, tx_bytes, tx_packets, tx_errors, tx_dropped,
+            rx_bytes,
+            rx_packets,
+            rx_errors,
+            rx_dropped,
+            tx_bytes,
+            tx_packets,
+            tx_errors,
+            tx_dropped,
         };
         (network.name.clone(), counters)
     });

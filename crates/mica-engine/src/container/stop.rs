@@ -49,7 +49,11 @@ impl Local {
                 record.id
             )));
         }
-        if number == signal::KILL { self.kill_now(&record, observed.status) } else { self.signal_container(&record, number) }
+        if number == signal::KILL {
+            self.kill_now(&record, observed.status)
+        } else {
+            self.signal_container(&record, number)
+        }
     }
 
     /// SIGKILL, and waits until it has taken effect.

@@ -49,11 +49,31 @@ const COLUMNS: &[Column] = &[
     Column { names: &["pgid", "pgrp"], title: "PGID", value: |p, _| p.number(GROUP).to_string() },
     Column { names: &["sid", "sess"], title: "SID", value: |p, _| p.number(SESSION).to_string() },
     Column { names: &["c"], title: "C", value: |p, host| format!("{:.0}", p.processor_share(host)) },
-    Column { names: &["pcpu", "%cpu"], title: "%CPU", value: |p, host| format!("{:.1}", p.processor_share(host)) },
-    Column { names: &["pmem", "%mem"], title: "%MEM", value: |p, host| format!("{:.1}", p.memory_share(host)) },
-    Column { names: &["vsz", "vsize"], title: "VSZ", value: |p, _| (p.number(VIRTUAL_BYTES) / 1024).to_string() },
-    Column { names: &["rss", "rssize"], title: "RSS", value: |p, _| (p.number(RESIDENT_PAGES) * 4).to_string() },
-    Column { names: &["stime", "start", "start_time", "bsdstart"], title: "STIME", value: |p, host| p.start(host) },
+    Column {
+        names: &["pcpu", "%cpu"],
+        title: "%CPU",
+        value: |p, host| format!("{:.1}", p.processor_share(host)),
+    },
+    Column {
+        names: &["pmem", "%mem"],
+        title: "%MEM",
+        value: |p, host| format!("{:.1}", p.memory_share(host)),
+    },
+    Column {
+        names: &["vsz", "vsize"],
+        title: "VSZ",
+        value: |p, _| (p.number(VIRTUAL_BYTES) / 1024).to_string(),
+    },
+    Column {
+        names: &["rss", "rssize"],
+        title: "RSS",
+        value: |p, _| (p.number(RESIDENT_PAGES) * 4).to_string(),
+    },
+    Column {
+        names: &["stime", "start", "start_time", "bsdstart"],
+        title: "STIME",
+        value: |p, host| p.start(host),
+    },
     Column { names: &["etime"], title: "ELAPSED", value: |p, host| clock(p.age_seconds(host)) },
     Column { names: &["tty", "tt", "tname"], title: "TTY", value: |p, _| terminal(p.number(TERMINAL)) },
     Column { names: &["time", "cputime"], title: "TIME", value: |p, host| p.processor_time(host) },
@@ -172,9 +192,10 @@ impl Process {
     }
 
     fn start(&self, host: &Host) -> String {
-        let started = std::time::SystemTime::now() - std::time::Duration::from_secs_f64(self.age_seconds(host));
-        let zoned = jiff::Timestamp::try_from(started)
-            .map(|instant| instant.to_zoned(jiff::tz::TimeZone::system()));
+        let started =
+            std::time::SystemTime::now() - std::time::Duration::from_secs_f64(self.age_seconds(host));
+        let zoned =
+            jiff::Timestamp::try_from(started).map(|instant| instant.to_zoned(jiff::tz::TimeZone::system()));
         let form = if self.age_seconds(host) < 86_400.0 { "%H:%M" } else { "%b%d" };
         zoned.map(|zoned| zoned.strftime(form).to_string()).unwrap_or_default()
     }

@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn what_is_not_said_stays() {
-        let mut limits = Resources { memory: 64 << 20, cpu_shares: 512, cpu_quota: 5000, ..Default::default() };
+        let mut limits =
+            Resources { memory: 64 << 20, cpu_shares: 512, cpu_quota: 5000, ..Default::default() };
         merge(&mut limits, &Resources { nano_cpus: 500_000_000, ..Default::default() });
         assert_eq!((limits.memory, limits.cpu_shares), (64 << 20, 512));
         assert_eq!((limits.nano_cpus, limits.cpu_quota), (500_000_000, 0));

@@ -35,8 +35,14 @@ impl Local {
             wanted.push(ImageRecord::find(&self.database(), name)?);
         }
         let catalogue = Catalogue::read(self)?;
-        let stands_on = |image: &ImageRecord| wanted.iter().any(|ancestor| is_descendant(&catalogue, image, ancestor));
-        Ok(catalogue.images.iter().filter(|image| stands_on(image)).map(|image| image.id.to_string()).collect())
+        let stands_on =
+            |image: &ImageRecord| wanted.iter().any(|ancestor| is_descendant(&catalogue, image, ancestor));
+        Ok(catalogue
+            .images
+            .iter()
+            .filter(|image| stands_on(image))
+            .map(|image| image.id.to_string())
+            .collect())
     }
 }
 
@@ -140,7 +146,10 @@ mod tests {
             labels: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
             stop_signal: "SIGINT".to_owned(),
             shell: Some(vec!["/bin/ash".to_owned()]),
-            healthcheck: Some(mica_image::Healthcheck { test: vec!["NONE".to_owned()], ..Default::default() }),
+            healthcheck: Some(mica_image::Healthcheck {
+                test: vec!["NONE".to_owned()],
+                ..Default::default()
+            }),
             ..Config::default()
         };
         let image = NewImage { config: config.clone(), ..NewImage::default() }.into_config().unwrap();

@@ -55,11 +55,17 @@ pub(crate) fn check_platform(wanted: &str) -> Result<()> {
     if os.is_none_or(|os| os == "linux") && parts.next().is_none_or(|architecture| architecture == own) {
         return Ok(());
     }
-    Err(Error::NoSuchImage { reference: format!("{NAME} for platform {wanted} (the built-in one is for linux/{own})") })
+    Err(Error::NoSuchImage {
+        reference: format!("{NAME} for platform {wanted} (the built-in one is for linux/{own})"),
+    })
 }
 
 fn config(layers: &[Vec<u8>; 2]) -> Result<ImageConfig> {
-    let step = |created_by: &str| History { created: CREATED, created_by: created_by.to_owned(), ..History::default() };
+    let step = |created_by: &str| History {
+        created: CREATED,
+        created_by: created_by.to_owned(),
+        ..History::default()
+    };
     let mut image = NewImage {
         architecture: system::architecture().to_owned(),
         os: "linux".to_owned(),
@@ -81,9 +87,14 @@ fn config(layers: &[Vec<u8>; 2]) -> Result<ImageConfig> {
 /// The two layers as tar archives, base first.
 fn layers() -> io::Result<[Vec<u8>; 2]> {
     let mut base = Vec::new();
-    for (path, mode) in
-        [("dev/", 0o755), ("etc/", 0o755), ("proc/", 0o755), ("root/", 0o700), ("sys/", 0o755), ("tmp/", 0o1777)]
-    {
+    for (path, mode) in [
+        ("dev/", 0o755),
+        ("etc/", 0o755),
+        ("proc/", 0o755),
+        ("root/", 0o700),
+        ("sys/", 0o755),
+        ("tmp/", 0o1777),
+    ] {
         add(&mut base, path, mode, &[])?;
     }
     add(&mut base, "etc/group", 0o644, b"root:x:0:\n")?;

@@ -27,7 +27,9 @@ impl Local {
         apply_changes(&mut config, &request.changes)?;
         let layer = self.unpack(decompress(request.source)?)?;
         let now = Timestamp::from(std::time::SystemTime::now());
-        let comment = Some(request.message).filter(|text| !text.is_empty()).unwrap_or_else(|| "Imported from -".to_owned());
+        let comment = Some(request.message)
+            .filter(|text| !text.is_empty())
+            .unwrap_or_else(|| "Imported from -".to_owned());
         let mut image = NewImage {
             architecture: platform.architecture,
             os: platform.os,
@@ -45,7 +47,11 @@ impl Local {
         let fresh = Fresh::from([(diff_id, layer)]);
         let record = NewRecord { config, names: name.iter().cloned().collect(), parent: None };
         self.add_images(&[record], fresh, &|job| Err(missing(&job.diff_id)))?;
-        self.events.append(&events::image("import", &id, &name.map_or_else(|| id.clone(), |name| name.familiar())));
+        self.events.append(&events::image(
+            "import",
+            &id,
+            &name.map_or_else(|| id.clone(), |name| name.familiar()),
+        ));
         Ok(id)
     }
 }

@@ -28,7 +28,9 @@ impl Local {
             repo_digests: familiar(true),
             parent: image.parent.map(|parent| parent.to_string()).unwrap_or_default(),
             comment: config.comment().to_owned(),
-            created: Some(config.created()).filter(|created| !created.is_never()).map(|created| created.to_string()),
+            created: Some(config.created())
+                .filter(|created| !created.is_never())
+                .map(|created| created.to_string()),
             author: config.author().to_owned(),
             config: Some(container_config(&config)),
             architecture: config.architecture().to_owned(),
@@ -127,7 +129,8 @@ mod tests {
     use mica_image::NewImage;
 
     fn layers_of(history: &[bool], layer_count: usize) -> Vec<Option<usize>> {
-        let history = history.iter().map(|&empty_layer| History { empty_layer, ..History::default() }).collect();
+        let history =
+            history.iter().map(|&empty_layer| History { empty_layer, ..History::default() }).collect();
         let config = NewImage { history, ..NewImage::default() }.into_config().unwrap();
         steps(&config, layer_count).iter().map(|step| step.layer).collect()
     }

@@ -36,7 +36,8 @@ impl Local {
 }
 
 fn summary(image: &ImageRecord, names: &[&Name], users: Option<&HashMap<&Digest, usize>>) -> ImageSummary {
-    let shared = |layer: &&LayerRecord| users.is_some_and(|users| users.get(&layer.diff_id).is_some_and(|n| *n > 1));
+    let shared =
+        |layer: &&LayerRecord| users.is_some_and(|users| users.get(&layer.diff_id).is_some_and(|n| *n > 1));
     let shared_size: u64 = image.layers.iter().filter(shared).map(|layer| layer.size).sum();
     let familiar = |digested: bool| {
         names
@@ -102,7 +103,11 @@ impl Catalogue {
     /// Names as people write them; the short id of an image that has none.
     pub(crate) fn display_names(&self, id: &Digest) -> Vec<String> {
         let names = self.names_of(id);
-        if names.is_empty() { vec![id.short()] } else { names.iter().map(|name| name.reference.familiar()).collect() }
+        if names.is_empty() {
+            vec![id.short()]
+        } else {
+            names.iter().map(|name| name.reference.familiar()).collect()
+        }
     }
 
     pub(crate) fn by_id(&self, id: &Digest) -> Option<&ImageRecord> {
@@ -138,7 +143,8 @@ struct Sieve<'a> {
 
 impl<'a> Sieve<'a> {
     fn new(engine: &Local, filters: &'a Filters) -> Result<Self> {
-        let dangling = filters.boolean("dangling", None).map_err(|error| Error::invalid(error.to_string()))?;
+        let dangling =
+            filters.boolean("dangling", None).map_err(|error| Error::invalid(error.to_string()))?;
         let image = |key: &str| -> Result<Option<Timestamp>> {
             let mut found = None;
             for reference in filters.values(key) {
@@ -146,7 +152,13 @@ impl<'a> Sieve<'a> {
             }
             Ok(found)
         };
-        Ok(Self { filters, dangling, before: image("before")?, since: image("since")?, until: until(filters)? })
+        Ok(Self {
+            filters,
+            dangling,
+            before: image("before")?,
+            since: image("since")?,
+            until: until(filters)?,
+        })
     }
 
     fn wants(&self, image: &ImageRecord) -> bool {
@@ -276,7 +288,9 @@ mod tests {
     #[test]
     fn patterns_meet_familiar_names() {
         let reference = Reference::parse_normalized("docker.io/library/busybox:1.36").unwrap();
-        for (pattern, matches) in [("busybox", true), ("busybox:1.36", true), ("busybox:*", true), ("busy", false)] {
+        for (pattern, matches) in
+            [("busybox", true), ("busybox:1.36", true), ("busybox:*", true), ("busy", false)]
+        {
             assert_eq!(matches_pattern(&reference, pattern), matches, "{pattern}");
         }
     }

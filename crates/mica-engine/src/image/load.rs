@@ -58,7 +58,11 @@ impl Local {
         let unpacked = self.unpack(&mut reader)?;
         reader.report();
         if *unpacked.diff_id() != layer.diff_id {
-            return Err(mica_snapshot::Error::DigestMismatch { expected: layer.diff_id, actual: *unpacked.diff_id() }.into());
+            return Err(mica_snapshot::Error::DigestMismatch {
+                expected: layer.diff_id,
+                actual: *unpacked.diff_id(),
+            }
+            .into());
         }
         progress(ProgressEvent::End { part, outcome: "Loaded".to_owned() });
         Ok(unpacked)
@@ -73,9 +77,13 @@ pub(crate) fn wanted_platform(text: &str) -> Result<Platform> {
         return Ok(host);
     }
     let parts: Vec<&str> = text.split('/').collect();
-    let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let is_word = |part: &&str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
     if !parts.iter().all(is_word) {
-        return Err(Error::invalid(format!("{text:?} is an invalid platform, expected os/architecture[/variant]")));
+        return Err(Error::invalid(format!(
+            "{text:?} is an invalid platform, expected os/architecture[/variant]"
+        )));
     }
     let of = |os: &str, architecture: &str, variant: &str| Platform {
         os: os.to_owned(),
@@ -162,7 +170,8 @@ mod tests {
             }
         };
         let size = 5 * REPORT_EVERY_BYTES / 2;
-        let mut reader = Counted { inner: io::repeat(7).take(size), part: "p", unreported: 0, progress: &progress };
+        let mut reader =
+            Counted { inner: io::repeat(7).take(size), part: "p", unreported: 0, progress: &progress };
         io::copy(&mut reader, &mut io::sink()).unwrap();
         reader.report();
         assert_eq!((bytes.into_inner(), reports.into_inner()), (size, 3));

@@ -15,7 +15,8 @@ impl Local {
     /// Deletes what is unused; answers what went and how many bytes of layers with it.
     pub(crate) fn prune_images(&self, filters: &Filters) -> Result<(Vec<ImageDelete>, u64)> {
         filters.validate(FILTERS).map_err(|error| Error::invalid(error.to_string()))?;
-        let dangling = filters.boolean("dangling", Some(true)).map_err(|error| Error::invalid(error.to_string()))?;
+        let dangling =
+            filters.boolean("dangling", Some(true)).map_err(|error| Error::invalid(error.to_string()))?;
         let until = until(filters)?;
         let catalogue = Catalogue::read(self)?;
         let used: HashSet<String> =
@@ -37,7 +38,12 @@ impl Local {
         Ok((removed, reclaimed))
     }
 
-    fn prune_one(&self, catalogue: &Catalogue, image: &ImageRecord, removed: &mut Vec<ImageDelete>) -> Result<()> {
+    fn prune_one(
+        &self,
+        catalogue: &Catalogue,
+        image: &ImageRecord,
+        removed: &mut Vec<ImageDelete>,
+    ) -> Result<()> {
         let names = catalogue.names_of(&image.id);
         let references: Vec<String> = if names.is_empty() {
             vec![image.id.to_string()]

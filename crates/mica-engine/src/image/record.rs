@@ -108,28 +108,12 @@ impl ImageRecord {
     /// All names with the image they name, in order.
     pub(crate) fn names(database: &Database) -> Result<Vec<(String, Digest)>> {
         database.read(|connection| {
-            let mut statement = connection.prepare("SELECT reference, image_id FROM name ORDER BY reference")?;
-            let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+            let mut statement =
+                connection.prepare("SELECT reference, image_id FROM name ORDER BY reference")?;
+            let rows =
+                statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
             rows.filter_map(|row| row.map(|(name, id)| Some((name, id.parse().ok()?))).transpose()).collect()
         })
-    }
-
-    /// The names of this image, in order.
-    pub(crate) fn own_names(&self, database: &Database) -> Result<Vec<String>> {
-        database.read(|connection| {
-            let mut statement =
-                connection.prepare("SELECT reference FROM name WHERE image_id = ?1 ORDER BY reference")?;
-            statement.query_map([self.id.to_string()], |row| row.get(0))?.collect()
-        })
-    }
-
-    /// Images whose parent this is.
-    pub(crate) fn children(&self, database: &Database) -> Result<Vec<Digest>> {
-        let ids: Vec<String> = database.read(|connection| {
-            let mut statement = connection.prepare("SELECT id FROM image WHERE parent = ?1 ORDER BY id")?;
-            statement.query_map([self.id.to_string()], |row| row.get(0))?.collect()
-        })?;
-        Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
     }
 
     /// Refuses to go on when it was deleted since it was found.
@@ -147,7 +131,9 @@ impl ImageRecord {
         let layers = serde_json::to_string(&self.layers).unwrap_or_default();
         transaction
             .execute(
-                &format!("INSERT INTO image ({COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7) ON CONFLICT DO NOTHING"),
+                &format!(
+                    "INSERT INTO image ({COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7) ON CONFLICT DO NOTHING"
+                ),
                 params![
                     self.id.to_string(),
                     parent,
@@ -166,7 +152,9 @@ impl ImageRecord {
     pub(crate) fn delete(&self, transaction: &Transaction<'_>, heir: Option<Digest>) -> Result<()> {
         let id = self.id.to_string();
         let heir = heir.map(|heir| heir.to_string()).unwrap_or_default();
-        transaction.execute("UPDATE image SET parent=?2 WHERE parent=?1", params![id, heir]).map_err(query)?;
+        transaction
+            .execute("UPDATE image SET parent=?2 WHERE parent=?1", params![id, heir])
+            .map_err(query)?;
         transaction.execute("DELETE FROM name WHERE image_id=?1", [&id]).map_err(query)?;
         transaction.execute("DELETE FROM image WHERE id=?1", [&id]).map_err(query)?;
         Ok(())
@@ -184,10 +172,16 @@ impl ImageRecord {
             .optional()
             .map_err(query)?;
         transaction
-            .execute("INSERT OR REPLACE INTO name (reference, image_id) VALUES (?1, ?2)", params![name, id.to_string()])
+            .execute(
+                "INSERT OR REPLACE INTO name (reference, image_id) VALUES (?1, ?2)",
+                params![name, id.to_string()],
+            )
             .map_err(query)?;
         transaction
-            .execute("UPDATE image SET last_tagged=?2 WHERE id=?1", params![id.to_string(), now.nanoseconds()])
+            .execute(
+                "UPDATE image SET last_tagged=?2 WHERE id=?1",
+                params![id.to_string(), now.nanoseconds()],
+            )
             .map_err(query)?;
         Ok(before.and_then(|id| id.parse().ok()))
     }

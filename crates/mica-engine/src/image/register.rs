@@ -45,7 +45,12 @@ pub(crate) type Unpack<'a> = &'a (dyn Fn(Job) -> Result<IngestedLayer> + Sync);
 
 impl Local {
     /// Unpacks what is missing with `unpack` and records `images`.
-    pub(crate) fn add_images(&self, images: &[NewRecord], mut fresh: Fresh, unpack: Unpack<'_>) -> Result<()> {
+    pub(crate) fn add_images(
+        &self,
+        images: &[NewRecord],
+        mut fresh: Fresh,
+        unpack: Unpack<'_>,
+    ) -> Result<()> {
         for image in images {
             check_depth(image.config.diff_ids().len())?;
         }
@@ -139,9 +144,10 @@ impl Local {
             let diff_id = &diff_ids[index];
             let key = match fresh.remove(&chain_id) {
                 Some(layer) => layer.register(Some(diff_id))?,
-                None => self.layers.find(diff_id, &diff_ids[..index])?.ok_or_else(|| {
-                    mica_snapshot::Error::UnknownLayer { name: diff_id.to_string() }
-                })?,
+                None => self
+                    .layers
+                    .find(diff_id, &diff_ids[..index])?
+                    .ok_or_else(|| mica_snapshot::Error::UnknownLayer { name: diff_id.to_string() })?,
             };
             let record = self.layers.record(&key)?;
             layers.push(LayerRecord {
@@ -160,7 +166,9 @@ pub(crate) fn check_depth(count: usize) -> Result<()> {
     if count <= LAYERS_MAX {
         return Ok(());
     }
-    Err(Error::invalid(format!("max depth exceeded: the image would have {count} layers, {LAYERS_MAX} are possible")))
+    Err(Error::invalid(format!(
+        "max depth exceeded: the image would have {count} layers, {LAYERS_MAX} are possible"
+    )))
 }
 
 fn image_record(image: &NewRecord, layers: Vec<LayerRecord>) -> ImageRecord {

@@ -14,19 +14,32 @@ use rusqlite::Connection;
 
 impl Local {
     /// Removes a name or an image.
-    pub(crate) fn remove_image(&self, reference: &str, options: ImageRemoveOptions) -> Result<Vec<ImageDelete>> {
+    pub(crate) fn remove_image(
+        &self,
+        reference: &str,
+        options: ImageRemoveOptions,
+    ) -> Result<Vec<ImageDelete>> {
         let removed = self.remove_unswept(reference, options)?;
         self.tidy_images();
         Ok(removed)
     }
 
     /// Removes as [`Local::remove_image`] does, leaving the layers to a later [`Local::tidy_images`].
-    pub(crate) fn remove_unswept(&self, reference: &str, options: ImageRemoveOptions) -> Result<Vec<ImageDelete>> {
+    pub(crate) fn remove_unswept(
+        &self,
+        reference: &str,
+        options: ImageRemoveOptions,
+    ) -> Result<Vec<ImageDelete>> {
         loop {
             let (image, name) = ImageRecord::find_with_name(&self.database(), reference)?;
             let links = self.database().read(|connection| Links::read(connection, &image.id))?;
             let users = self.users(&links)?;
-            let plan = plan(&image.id, name.as_deref().map(|name| (name, reference)), &Facts { links: &links, users: &users }, options.force)?;
+            let plan = plan(
+                &image.id,
+                name.as_deref().map(|name| (name, reference)),
+                &Facts { links: &links, users: &users },
+                options.force,
+            )?;
             let Some(mut removed) = self.carry_out(&image, &links, &plan)? else { continue };
             if plan == Plan::Delete && !options.no_prune {
                 self.remove_parents(image.parent, &mut removed)?;
@@ -59,7 +72,8 @@ impl Local {
         let id = image.id.to_string();
         let mut removed = Vec::new();
         for name in names {
-            let familiar = Reference::parse_normalized(name).map_or_else(|_| name.clone(), |name| name.familiar());
+            let familiar =
+                Reference::parse_normalized(name).map_or_else(|_| name.clone(), |name| name.familiar());
             self.events.append(&events::image("untag", &id, &familiar));
             removed.push(ImageDelete::Untagged(familiar));
         }
@@ -209,7 +223,10 @@ fn conflict(facts: &Facts<'_>, is_forced: bool) -> Option<Conflict> {
         return None;
     }
     if !links.is_single() {
-        return Some(Conflict { is_hard: false, reason: "image is referenced in multiple repositories".to_owned() });
+        return Some(Conflict {
+            is_hard: false,
+            reason: "image is referenced in multiple repositories".to_owned(),
+        });
     }
     let container = users.stopped.as_ref()?;
     Some(Conflict { is_hard: false, reason: format!("image is being used by stopped container {container}") })
@@ -252,7 +269,10 @@ mod tests {
     fn containers_keep_their_image() {
         let stopped = Users { stopped: Some("c1".to_owned()), ..Users::default() };
         let running = Users { running: Some("c2".to_owned()), ..Users::default() };
-        assert!(text(decide(&links(1, 0), &stopped, true, false)).contains("(must force) - container c1 is using"));
+        assert!(
+            text(decide(&links(1, 0), &stopped, true, false))
+                .contains("(must force) - container c1 is using")
+        );
         assert!(text(decide(&links(1, 0), &stopped, false, false)).contains("must be forced"));
         assert_eq!(decide(&links(1, 0), &stopped, false, true).unwrap(), Plan::Delete);
         assert!(text(decide(&links(1, 0), &running, false, true)).contains("(cannot be forced)"));

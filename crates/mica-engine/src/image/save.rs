@@ -18,7 +18,12 @@ struct Wanted {
 
 impl Local {
     /// Writes the archive.
-    pub(crate) fn save_images(&self, references: &[String], platform: &str, out: &mut dyn Write) -> Result<()> {
+    pub(crate) fn save_images(
+        &self,
+        references: &[String],
+        platform: &str,
+        out: &mut dyn Write,
+    ) -> Result<()> {
         let wanted = self.wanted(references)?;
         if !platform.is_empty() {
             let platform = wanted_platform(platform)?;
@@ -38,7 +43,8 @@ impl Local {
             images.push(SavedImage { config: &image.config, names: image.names.clone(), layers: sources });
         }
         let mut write_layer = |source: &LayerSource, out: &mut dyn Write| {
-            let layer = layers.get(&source.diff_id).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            let layer =
+                layers.get(&source.diff_id).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
             self.layers.write_tar(&layer.key(), out).map_err(io::Error::other)
         };
         write_archive(&images, out, &mut write_layer)?;
@@ -100,5 +106,7 @@ fn check_platform(image: &Wanted, platform: &Platform) -> Result<()> {
     if platform.suits(&own) {
         return Ok(());
     }
-    Err(Error::NoSuchImage { reference: format!("{} for platform {platform} (it is for {own})", image.record.id) })
+    Err(Error::NoSuchImage {
+        reference: format!("{} for platform {platform} (it is for {own})", image.record.id),
+    })
 }

@@ -39,7 +39,9 @@ mod tests {
     #[test]
     fn a_target_gets_its_tag_and_may_not_be_a_digest() {
         assert_eq!(parse_target("busybox").unwrap().familiar(), "busybox:latest");
-        for wrong in ["", "Upper", "a@sha256:0000000000000000000000000000000000000000000000000000000000000000", "a b"] {
+        for wrong in
+            ["", "Upper", "a@sha256:0000000000000000000000000000000000000000000000000000000000000000", "a b"]
+        {
             assert!(parse_target(wrong).is_err(), "{wrong}");
         }
     }

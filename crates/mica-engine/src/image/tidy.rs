@@ -30,7 +30,8 @@ impl Local {
         let unused: Vec<LayerKey> =
             self.layers.list()?.into_iter().filter(|key| !used.contains(&self.layers.tree(key))).collect();
         let ids: HashSet<_> = images.iter().map(|image| image.id).collect();
-        let blobs: Vec<_> = self.blobs.list()?.into_iter().filter(|blob| !ids.contains(&blob.digest)).collect();
+        let blobs: Vec<_> =
+            self.blobs.list()?.into_iter().filter(|blob| !ids.contains(&blob.digest)).collect();
         if unused.is_empty() && blobs.is_empty() {
             return Ok(());
         }

@@ -56,7 +56,9 @@ impl Local {
     fn tree_layers(&self, image: &ImageRecord, shares: &Shares<'_>) -> Result<Vec<TreeLayer>> {
         let config = self.image_config(image)?;
         let steps = steps(&config, image.layers.len());
-        let made = |index: usize| steps.iter().find(|step: &&Step| step.layer == Some(index)).map(|step| &step.history);
+        let made = |index: usize| {
+            steps.iter().find(|step: &&Step| step.layer == Some(index)).map(|step| &step.history)
+        };
         let rows = image.layers.iter().enumerate().map(|(index, layer)| TreeLayer {
             diff_id: layer.diff_id.to_string(),
             size: layer.size,
@@ -97,7 +99,8 @@ impl<'a> Shares<'a> {
     }
 
     fn unique_size(&self, image: &ImageRecord) -> u64 {
-        let alone = |layer: &&LayerRecord| self.images.get(&layer.diff_id).is_none_or(|users| users.len() <= 1);
+        let alone =
+            |layer: &&LayerRecord| self.images.get(&layer.diff_id).is_none_or(|users| users.len() <= 1);
         image.layers.iter().filter(alone).map(|layer| layer.size).sum()
     }
 
