@@ -123,6 +123,12 @@ pub enum Failure {
         /// The exit code: docker has 64 for templates of documents, 1 for those of listings.
         code: u8,
     },
+    /// A format of a listing that is no template, or names what rows do not have.
+    #[error("{}", listing_words(source))]
+    Listing {
+        /// Why.
+        source: TemplateError,
+    },
     /// Whoever read our output has gone; nothing is said about that.
     #[error("the output was closed")]
     OutputClosed,
@@ -143,18 +149,6 @@ impl Failure {
     /// A refusal of `run` or `create` in the words of `message`.
     pub fn refused_launch(message: impl Into<String>) -> Self {
         Self::RefusedLaunch { message: message.into() }
-    }
-
-    /// A format of a listing that is no template, or names what rows do not have.
-    pub fn listing(source: &TemplateError) -> Self {
-        let action = match source {
-            TemplateError::Parse { .. } => "parse",
-            TemplateError::Execute { .. } => "execute",
-        };
-        let words = source.to_string();
-        // docker begins with other words for listings than for documents.
-        let reason = words.strip_prefix("template parsing error: ").unwrap_or(&words);
-        Self::refused(format!("failed to {action} template: {reason}"))
     }
 
     /// A flag whose value cannot be taken, in pflag's words.
@@ -201,6 +195,17 @@ impl From<AttachError> for Failure {
     fn from(source: AttachError) -> Self {
         if source.is_closed_output() { Self::OutputClosed } else { Self::Attach { source } }
     }
+}
+
+/// docker begins with other words for listings than for documents.
+fn listing_words(error: &TemplateError) -> String {
+    let action = match error {
+        TemplateError::Parse { .. } => "parse",
+        TemplateError::Execute { .. } => "execute",
+    };
+    let words = error.to_string();
+    let reason = words.strip_prefix("template parsing error: ").unwrap_or(&words);
+    format!("failed to {action} template: {reason}")
 }
 
 fn attach_reason(error: &AttachError) -> String {

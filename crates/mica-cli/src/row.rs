@@ -59,6 +59,6 @@ pub(crate) fn show(format: &Format, rows: &[Row]) -> Result<String, Failure> {
     format.render(&objects).map_err(failure)
 }
 
-fn failure(source: TemplateError) -> Failure {
-    Failure::listing(&source)
+const fn failure(source: TemplateError) -> Failure {
+    Failure::Listing { source }
 }

@@ -92,8 +92,8 @@ created_at: {{.CreatedAt}}\nstate: {{- pad .State 1 0}}\nstatus: {{- pad .Status
 names: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\n";
 
 /// A format that is no template, or names what rows do not have.
-pub(crate) fn template(source: crate::output::template::TemplateError) -> Failure {
-    Failure::listing(&source)
+pub(crate) const fn template(source: crate::output::template::TemplateError) -> Failure {
+    Failure::Listing { source }
 }
 
 #[cfg(test)]

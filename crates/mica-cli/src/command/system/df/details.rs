@@ -79,8 +79,8 @@ pub(super) fn execute(format: &str, context: &Context<'_>) -> Outcome {
     Ok(SUCCESS)
 }
 
-fn failure(source: crate::output::template::TemplateError) -> Failure {
-    Failure::listing(&source)
+const fn failure(source: crate::output::template::TemplateError) -> Failure {
+    Failure::Listing { source }
 }
 
 fn tables(usage: &DiskUsage, options: &RowOptions) -> Result<String, Failure> {
