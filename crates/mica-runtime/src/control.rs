@@ -43,7 +43,11 @@ const KILL: i32 = 9;
 pub fn kill(run_directory: &Path, signal: i32) -> Result<(), RuntimeError> {
     let target = Target::find(run_directory)?;
     match mica_sys::signal::send(target.pidfd.as_fd(), signal) {
-        Ok(()) if signal == KILL => cgroup::thaw_legacy(&target.state.group),
+        Ok(()) if signal == KILL => match cgroup::thaw_legacy(&target.state.group) {
+            // It has ended already.
+            Err(error) if is_gone(&error) => Ok(()),
+            other => other,
+        },
         Ok(()) => Ok(()),
         Err(Errno::SRCH) => Err(RuntimeError::NotRunning { path: run_directory.to_owned() }),
         Err(errno) => Err(RuntimeError::file("signal the process of", run_directory)(errno.into())),
@@ -52,17 +56,30 @@ pub fn kill(run_directory: &Path, signal: i32) -> Result<(), RuntimeError> {
 
 /// Freezes all processes of the container and waits until they are.
 pub fn pause(run_directory: &Path) -> Result<(), RuntimeError> {
-    cgroup::freeze(&Target::find(run_directory)?.state.group)
+    cgroup::freeze(&Target::find(run_directory)?.state.group).map_err(ended(run_directory))
 }
 
 /// Thaws all processes of the container.
 pub fn resume(run_directory: &Path) -> Result<(), RuntimeError> {
-    cgroup::thaw(&Target::find(run_directory)?.state.group)
+    cgroup::thaw(&Target::find(run_directory)?.state.group).map_err(ended(run_directory))
 }
 
 /// Whether the container is frozen (or about to be).
 pub fn is_paused(run_directory: &Path) -> Result<bool, RuntimeError> {
-    cgroup::is_frozen(&Target::find(run_directory)?.state.group)
+    cgroup::is_frozen(&Target::find(run_directory)?.state.group).map_err(ended(run_directory))
+}
+
+/// Cgroup files vanish when the container ends meanwhile.
+fn is_gone(error: &RuntimeError) -> bool {
+    let vanished = [Errno::NOENT, Errno::NODEV].map(Errno::raw_os_error);
+    matches!(error, RuntimeError::File { source, .. }
+        if source.raw_os_error().is_some_and(|errno| vanished.contains(&errno)))
+}
+
+pub(crate) fn ended(run_directory: &Path) -> impl FnOnce(RuntimeError) -> RuntimeError {
+    move |error| {
+        if is_gone(&error) { RuntimeError::NotRunning { path: run_directory.to_owned() } } else { error }
+    }
 }
 
 /// Changes the size of the container's terminal.

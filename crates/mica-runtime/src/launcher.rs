@@ -1,6 +1,6 @@
 //! Starting monitors: early, so that their start overlaps with the caller's own work.
 
-use crate::control::Target;
+use crate::control::{Target, ended};
 use crate::error::{SetupError, SetupStep};
 use crate::order::{self, Birth, ChildOrder, ContainerJob, Job, MonitorOrder, StartedMessage};
 use crate::{ExecPlan, JoinedNamespace, LogPlan, RuntimeError, StartPlan, cgroup, sealed};
@@ -185,7 +185,7 @@ pub fn exec(run_directory: &Path, plan: ExecPlan) -> Result<ExecStarted, Runtime
 pub fn exec_with(program: &Path, run_directory: &Path, plan: ExecPlan) -> Result<ExecStarted, RuntimeError> {
     let target = Target::find(run_directory)?;
     let launcher = Launcher::spawn_named(program, EXEC_NAME, &target.state.pid.to_string())?;
-    if cgroup::is_frozen(&target.state.group)? {
+    if cgroup::is_frozen(&target.state.group).map_err(ended(run_directory))? {
         return Err(RuntimeError::Paused { path: run_directory.to_owned() });
     }
     let monitor = MonitorOrder {

@@ -119,6 +119,26 @@ pub fn close_inherited(first: u32) -> io::Result<()> {
     if result == -1 { Err(last_error()) } else { Ok(()) }
 }
 
+/// close_range(2): closes every descriptor from 3 on but those `kept`.
+///
+/// For a forked child that never returns to the frames that own the others.
+pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut numbers: Vec<u32> = kept.iter().map(|descriptor| descriptor.as_raw_fd() as u32).collect();
+    numbers.sort_unstable();
+    let mut first = 3;
+    for number in numbers.into_iter().filter(|number| *number >= 3).chain([u32::MAX]) {
+        if first < number {
+            // SAFETY: takes three integers; by the contract above nobody uses the range any more.
+            let result = unsafe { libc::syscall(libc::SYS_close_range, first, number - 1, 0) };
+            if result == -1 {
+                return Err(last_error());
+            }
+        }
+        first = number.saturating_add(1);
+    }
+    Ok(())
+}
+
 /// prctl(2) `PR_SET_DUMPABLE` 0: nobody without `CAP_SYS_PTRACE` may look into this process.
 pub fn forbid_inspection() -> io::Result<()> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)

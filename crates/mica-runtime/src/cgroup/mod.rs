@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// The directories of one container.
@@ -173,6 +173,11 @@ pub(crate) enum Version {
 }
 
 impl Entrance {
+    /// What is needed to enter.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.tasks.iter().map(AsFd::as_fd)
+    }
+
     /// Moves the calling thread, which must be its process's only one, into the groups of version 1.
     pub(crate) fn enter(&self) -> Result<(), SetupError> {
         for tasks in &self.tasks {

@@ -20,7 +20,7 @@ use crate::error::{SetupError, SetupStep};
 use crate::monitor::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX};
 use crate::order::{Birth, ChildOrder, send_with};
 use crate::{NamespaceKind, RootPlan, TerminalSize, cgroup};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
@@ -40,6 +40,20 @@ pub(crate) struct Inheritance {
     pub(crate) group: Option<cgroup::Group>,
 }
 
+impl Inheritance {
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let streams = self.streams.iter().flatten().map(AsFd::as_fd);
+        let joined = self.joined.iter().map(|(_, descriptor)| descriptor.as_fd());
+        let target = self.target.iter().map(AsFd::as_fd);
+        streams
+            .chain(joined)
+            .chain(target)
+            .chain(self.entrance.descriptors())
+            .chain([self.channel.as_fd()])
+            .collect()
+    }
+}
+
 /// Result of a chapter.
 type Chapter<T = ()> = Result<T, SetupError>;
 
@@ -50,8 +64,10 @@ fn at(step: SetupStep, subject: impl Into<String>) -> impl FnOnce(Errno) -> Setu
 
 /// Lives the story; ends in the container's program or, with a message, in nothing.
 pub(crate) fn run(order: &[u8], inheritance: Inheritance) -> ! {
+    // A process of the container that may trace must not find the monitor's descriptors here.
+    let closed = mica_sys::process::close_all_but(&inheritance.descriptors());
     let channel = rustix::io::fcntl_dupfd_cloexec(&inheritance.channel, 3);
-    let error = match live(order, inheritance) {
+    let error = match closed.map_err(at(SetupStep::Streams, "")).and_then(|()| live(order, inheritance)) {
         Ok(never) => match never {},
         Err(error) => error,
     };

@@ -187,21 +187,18 @@ impl Nursery {
         let forked = fork(self.flags, unified.as_ref().map(AsFd::as_fd));
         let (pid, pidfd) = match forked {
             Ok(Fork::Parent { pid, pidfd }) => (pid, pidfd),
-            Ok(Fork::Child) => {
-                drop((ours, streams.ours, self.log, self.residence));
-                init::run(
-                    child_order,
-                    Inheritance {
-                        channel: theirs,
-                        streams: streams.theirs,
-                        entrance: self.entrance,
-                        new_cgroup_namespace: self.new_cgroup_namespace,
-                        joined: self.joined,
-                        target: self.target,
-                        group: self.group,
-                    },
-                )
-            }
+            Ok(Fork::Child) => init::run(
+                child_order,
+                Inheritance {
+                    channel: theirs,
+                    streams: streams.theirs,
+                    entrance: self.entrance,
+                    new_cgroup_namespace: self.new_cgroup_namespace,
+                    joined: self.joined,
+                    target: self.target,
+                    group: self.group,
+                },
+            ),
             Err(errno) => {
                 self.abandon();
                 return Err(SetupError::new(SetupStep::Clone, "", errno));

@@ -1,8 +1,11 @@
 //! Starts and ends: exit codes, records, and that nothing stays behind.
 
-use crate::harness::{Container, outcome, parent_of, until};
+use crate::harness::{ALL, Container, outcome, parent_of, send, until};
 use mica_model::ErrorKind;
-use mica_runtime::{AfterExit, EventPlan, Launcher, LogPlan, RootPlan, RuntimeError, Status, status};
+use mica_model::frame::FrameKind;
+use mica_runtime::{
+    AfterExit, EventPlan, Launcher, LogPlan, RootPlan, RuntimeError, Status, StdinPlan, status,
+};
 
 #[test]
 #[ignore = "needs root"]
@@ -144,7 +147,7 @@ fn privileged_no_mount_shows_on_the_host_and_changes_land_in_the_upper_layer() {
 #[ignore = "needs root"]
 fn privileged_the_last_command_runs_if_nobody_was_faster() {
     for removed_in_time in [false, true] {
-        let container = Container::shell("true");
+        let container = Container::new(&["/bin/cat"]);
         let kept = container.directory.path().join("kept");
         let watched = container.directory.path().join("watched");
         std::fs::create_dir(&kept).unwrap();
@@ -157,8 +160,11 @@ fn privileged_the_last_command_runs_if_nobody_was_faster() {
         if removed_in_time {
             std::fs::remove_dir(&watched).unwrap();
         }
-        let started = container.start(plan).unwrap();
+        plan.stdin = StdinPlan::Open { close_after_first: true };
+        plan.attach = Some(ALL);
+        let mut started = container.start(plan).unwrap();
         let monitor = parent_of(started.pid);
+        send(&mut started.stream, FrameKind::StdinClose, &[]);
         assert_eq!(outcome(started.stream).code, 0);
         until("the end of the monitor", || {
             !std::path::Path::new(&format!("/proc/{monitor}/root/proc")).exists()
