@@ -102,3 +102,30 @@ fn lists_of_commands_are_grouped_as_dockers() {
         unknown.error
     );
 }
+
+proptest::proptest! {
+    /// Whatever is typed after a command is understood or refused in words.
+    #[test]
+    fn no_arguments_make_the_parser_panic(
+        index in 0..200_usize,
+        arguments in proptest::collection::vec("(-{0,2}[a-z=]{0,8}|[ -~]{0,6}|\\PC{0,4})", 0..6),
+    ) {
+        let commands: Vec<_> = crate::command::all().collect();
+        let command = commands[index % commands.len()];
+        if let Err(failure) = super::parse(command, &arguments) {
+            proptest::prop_assert_eq!(failure.code(), 125);
+            proptest::prop_assert!(!failure.to_string().is_empty());
+        }
+    }
+
+    /// Nor does what stands before it, with the words that name it.
+    #[test]
+    fn no_global_options_make_the_dispatcher_panic(
+        options in proptest::collection::vec("-{1,2}[DHlcv=a-z]{0,6}", 0..4),
+        word in "[a-z]{0,6}",
+    ) {
+        let arguments: Vec<&str> = options.iter().map(String::as_str).chain([word.as_str(), "--help"]).collect();
+        let ran = run_in(&arguments, &[], &FakeEngine::new());
+        proptest::prop_assert!(matches!(ran.code, 0 | 1 | 125), "{}", ran.code);
+    }
+}

@@ -7,7 +7,7 @@ use crate::command::container::definition::{flags, planned};
 use crate::command::container::session::{self, End, Session};
 use crate::command::{Command, Operands, Visibility};
 use crate::context::Context;
-use crate::report::{Failure, Outcome, SUCCESS};
+use crate::report::{Failure, Outcome, SUCCESS, engine_words};
 use crate::terminal::DetachKeys;
 use clap::Arg;
 use mica_api::Result as EngineResult;
@@ -114,10 +114,8 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
         }
         Err(error) => Err(Failure::launch(error)),
     };
-    if arguments.definition.request.host_config.auto_remove
-        && (outcome.is_err() || arguments.is_removed_by_us())
-    {
-        return remove(&created.id, outcome, context);
+    if arguments.definition.request.host_config.auto_remove {
+        remove_if_over(&arguments, &created.id, &outcome, context)?;
     }
     outcome.map(Stayed::code)
 }
@@ -178,17 +176,25 @@ fn stay(
     }
 }
 
-/// Removes what `--rm` promised to remove, unless it goes on without us.
-fn remove(id: &str, outcome: Result<Stayed, Failure>, context: &Context<'_>) -> Outcome {
-    if matches!(outcome, Ok(Stayed::Left) | Err(Failure::OutputClosed)) {
-        return outcome.map(Stayed::code);
-    }
-    let options = RemoveOptions { force: outcome.is_err(), volumes: true, link: false };
+/// Removes what `--rm` promised to remove: what never ran, or ended while we stayed with it. All
+/// else goes on without us, and its monitor sees to it.
+fn remove_if_over(
+    arguments: &RunArguments,
+    id: &str,
+    outcome: &Result<Stayed, Failure>,
+    context: &Context<'_>,
+) -> Result<(), Failure> {
+    let force = match outcome {
+        Ok(Stayed::Ended(_)) if arguments.is_removed_by_us() => false,
+        Err(Failure::Launch { .. } | Failure::RefusedLaunch { .. }) => true,
+        _ => return Ok(()),
+    };
+    let options = RemoveOptions { force, volumes: true, link: false };
     match context.engine()?.container_remove(id, options) {
         Err(error) if error.kind != ErrorKind::NotFound => {
-            context.say_error(&format!("Error: {error}\n"));
+            context.say_error(&format!("{}\n", engine_words(&error)))
         }
         _ => {}
     }
-    outcome.map(Stayed::code)
+    Ok(())
 }
