@@ -54,6 +54,7 @@ fn flags_after_the_image_are_the_commands() {
     );
     assert_eq!(created("create -- box -it").config.cmd.unwrap(), ["-it"]);
     assert_eq!(created("create box").config.cmd, None);
+    assert_eq!(created("create --net host box").host_config.network_mode, "host");
 }
 
 #[test]
@@ -271,6 +272,7 @@ fn commit_pauses_unless_told_otherwise() {
     assert_eq!(ran.output, format!("sha256:{}\n", id()));
     assert_eq!(ran.requests, ["commit as name:tag pause=false web"]);
     assert_eq!(run("commit web", &FakeEngine::new()).requests, ["commit as  pause=true web"]);
+    assert_eq!(run("commit --no-pause web", &FakeEngine::new()).requests, ["commit as  pause=false web"]);
 }
 
 #[test]

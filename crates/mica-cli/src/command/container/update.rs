@@ -20,6 +20,7 @@ pub const COMMAND: Command = Command {
         PlannedFlag::value("blkio-weight", None, ISOLATION),
         PlannedFlag::value("cpu-rt-period", None, ISOLATION),
         PlannedFlag::value("cpu-rt-runtime", None, ISOLATION),
+        PlannedFlag::value("kernel-memory", None, ISOLATION),
         PlannedFlag::value("restart", None, ISOLATION),
     ],
     execute,

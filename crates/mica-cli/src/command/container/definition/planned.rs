@@ -23,6 +23,7 @@ pub const FLAGS: &[PlannedFlag] = &[
     PlannedFlag::value("device-read-iops", None, ISOLATION),
     PlannedFlag::value("device-write-bps", None, ISOLATION),
     PlannedFlag::value("device-write-iops", None, ISOLATION),
+    PlannedFlag::switch("disable-content-trust", None, "registries"),
     PlannedFlag::value("dns", None, NETWORKS),
     PlannedFlag::value("dns-opt", None, NETWORKS),
     PlannedFlag::value("dns-option", None, NETWORKS),
