@@ -122,6 +122,9 @@ impl Disk {
     }
 }
 
+/// The lock file of a container, within its directory.
+pub(crate) const LOCK_NAME: &str = "lock";
+
 /// The paths of one container.
 #[derive(Debug, Clone)]
 pub(crate) struct ContainerDisk {
@@ -140,7 +143,7 @@ impl ContainerDisk {
     }
 
     pub(crate) fn lock(&self) -> PathBuf {
-        self.directory.join("lock")
+        self.directory.join(LOCK_NAME)
     }
 
     pub(crate) fn upper(&self) -> PathBuf {

@@ -60,7 +60,9 @@ impl Local {
         let events = Events::of(&disk);
         let layers = LayerStore::open(&disk.layers())?;
         let blobs = BlobStore::open(&disk.images())?;
-        Ok(Self { disk, database, events, layers, blobs, opened_at })
+        let local = Self { disk, database, events, layers, blobs, opened_at };
+        local.finish_removals();
+        Ok(local)
     }
 
     /// The database, for one statement or transaction; never held across a wait.

@@ -39,6 +39,12 @@ pub(crate) fn try_exclusive(path: &Path) -> Result<Option<File>> {
     }
 }
 
+/// Whether somebody holds the lock on `path`, which is not made by the question.
+pub(crate) fn is_held(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    matches!(flock(&file, FlockOperation::NonBlockingLockShared), Err(rustix::io::Errno::WOULDBLOCK))
+}
+
 fn open(path: &Path) -> Result<File> {
     OpenOptions::new()
         .create(true)

@@ -42,6 +42,8 @@ impl LocalEngine {
     pub fn do_chores(options: &EngineOptions) -> Result<()> {
         let local = Local::open(options)?;
         local.database().fold()?;
+        local.tidy_containers();
+        local.tidy_images();
         Ok(())
     }
 }

@@ -8,13 +8,12 @@ use crate::Local;
 use crate::container::record::Record;
 use crate::lock;
 use mica_model::ContainerId;
-use std::collections::HashSet;
 
 impl Local {
     /// Takes leftovers of containers away; what cannot be taken away now is tried again next time.
     pub(crate) fn tidy_containers(&self) {
-        let Ok(records) = Record::all(&self.database()) else { return };
-        let known: HashSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
+        self.finish_removals();
+        let Ok(known) = Record::ids(&self.database()) else { return };
         for id in ids_in(&self.disk.containers()) {
             if !known.contains(id.as_str()) {
                 self.tidy_directory(&id);

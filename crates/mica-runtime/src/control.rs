@@ -1,6 +1,6 @@
 //! Acting on a running container from outside: signals, freezing, resizing, attaching.
 
-use crate::state::{SOCKET_FILE, State, start_ticks};
+use crate::state::{SOCKET_FILE, STATE_FILE, State, start_ticks};
 use crate::{Hello, NamespaceKind, Resources, RuntimeError, TerminalSize, cgroup};
 use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
 use rustix::fd::{AsFd, AsRawFd};
@@ -160,17 +160,35 @@ fn open_of_target(run_directory: &Path, file: &str, flags: OFlags) -> Result<Own
     }
 }
 
+/// The cgroups of a monitor that was killed before it could write down what it had made, or after it
+/// had taken that back; `None` if it lives or left in order.
+fn abandoned_group(run_directory: &Path) -> Option<cgroup::Group> {
+    run_directory.join(SOCKET_FILE).symlink_metadata().ok()?;
+    let state = run_directory.join(STATE_FILE);
+    let file = openat(CWD, &state, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    if mica_sys::lock::is_locked(file.as_fd()).ok()? {
+        return None;
+    }
+    let id = run_directory.file_name()?.to_str()?;
+    Some(cgroup::Group::existing(&crate::launcher::default_cgroup(id)))
+}
+
 /// Ends what a killed monitor has left: processes and cgroups. Does nothing while a monitor lives.
 pub fn cleanup(run_directory: &Path) -> Result<(), RuntimeError> {
-    let Some((state, is_alive)) = State::read(run_directory)? else { return Ok(()) };
-    if is_alive {
-        return Ok(());
-    }
+    let group = match State::read(run_directory)? {
+        Some((_, true)) => return Ok(()),
+        Some((state, false)) => state.group,
+        None => match abandoned_group(run_directory) {
+            Some(group) => group,
+            None => return Ok(()),
+        },
+    };
     if let Ok(target) = Target::find(run_directory) {
         let _ = mica_sys::signal::send(target.pidfd.as_fd(), 9);
     }
-    crate::monitor::remove_group(&state.group);
-    for file in [crate::state::STATE_FILE, SOCKET_FILE] {
+    group.kill_all();
+    crate::monitor::remove_group(&group);
+    for file in [STATE_FILE, SOCKET_FILE] {
         let path = run_directory.join(file);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -145,11 +145,16 @@ impl Launcher {
     }
 }
 
+/// The cgroup of a container whose plan names none.
+pub(crate) fn default_cgroup(id: &str) -> String {
+    format!("mica/{id}")
+}
+
 /// Divides a plan into what the monitor and what the child must know.
 fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<JoinedNamespace>) {
     let container = plan.container;
     let cgroup =
-        if container.cgroup.is_empty() { format!("mica/{}", plan.id) } else { container.cgroup.clone() };
+        if container.cgroup.is_empty() { default_cgroup(plan.id.as_str()) } else { container.cgroup.clone() };
     let monitor = MonitorOrder {
         job: Job::Container(Box::new(ContainerJob {
             run_directory: plan.run_directory.clone(),

@@ -1,7 +1,7 @@
 //! `create`: an image and wishes become a container that can be started.
 
 use crate::container::record::{Definition, Record, Stage};
-use crate::disk::{make_directory, make_layer_directory, write_file};
+use crate::disk::{ContainerDisk, make_directory, make_layer_directory, write_file};
 use crate::error::{Error, Result};
 use crate::image::record::ImageRecord;
 use crate::{Local, events, system};
@@ -20,6 +20,8 @@ pub(crate) struct Created {
     pub(crate) record: Record,
     pub(crate) definition: Definition,
     pub(crate) warnings: Vec<String>,
+    /// The container's lock, so that a start in the same breath is not taken for a run that ended.
+    pub(crate) lock: std::fs::File,
 }
 
 impl Local {
@@ -61,14 +63,13 @@ impl Local {
         };
         let name = chosen_name(&request.name)?;
         let lock = self.prepare_directory(&record.id, &definition)?;
-        let stored = self.store(&mut record, &definition, name.as_ref());
-        drop(lock);
-        if let Err(error) = stored {
+        if let Err(error) = self.store(&mut record, &definition, (&image, name.as_ref())) {
+            drop(lock);
             self.discard_directory(&record.id);
             return Err(error);
         }
         self.events.append(&events::container(&record, "create", &[]));
-        Ok(Created { record, definition, warnings })
+        Ok(Created { record, definition, warnings, lock })
     }
 
     /// Fills the image's defaults in and checks the whole.
@@ -123,8 +124,7 @@ impl Local {
     /// it is recorded.
     fn prepare_directory(&self, id: &ContainerId, definition: &Definition) -> Result<std::fs::File> {
         let disk = self.disk.container(id);
-        make_directory(disk.directory())?;
-        let lock = crate::lock::exclusive(&disk.lock())?;
+        let lock = lock_new_directory(&disk)?;
         make_layer_directory(&disk.upper())?;
         take_root_attributes(&disk.upper(), definition.layers.last())?;
         make_layer_directory(&disk.work())?;
@@ -139,7 +139,7 @@ impl Local {
         &self,
         record: &mut Record,
         definition: &Definition,
-        name: Option<&ContainerName>,
+        (image, name): (&ImageRecord, Option<&ContainerName>),
     ) -> Result<()> {
         let mut attempt = 0;
         loop {
@@ -147,11 +147,31 @@ impl Local {
                 Some(name) => name.as_str().to_owned(),
                 None => made_up_name(attempt),
             };
-            let stored = self.database().write(|transaction| record.insert(transaction, definition));
+            let stored = self.database().write(|transaction| {
+                // An image removed since it was found takes its layers along.
+                image.check_exists(transaction)?;
+                record.insert(transaction, definition)
+            });
             match stored {
                 Err(Error::NameInUse { .. }) if name.is_none() && attempt < 64 => attempt += 1,
                 other => return other,
             }
+        }
+    }
+}
+
+/// Makes a container's directory and locks it; one that was taken for a leftover before the lock was
+/// held is made again.
+fn lock_new_directory(disk: &ContainerDisk) -> Result<std::fs::File> {
+    loop {
+        make_directory(disk.directory())?;
+        let lock = match crate::lock::exclusive(&disk.lock()) {
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        let held = lock.metadata().map_err(|source| Error::io("examine", &disk.lock(), source))?;
+        if std::fs::metadata(disk.lock()).is_ok_and(|named| named.ino() == held.ino()) {
+            return Ok(lock);
         }
     }
 }

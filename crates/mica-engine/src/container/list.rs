@@ -61,21 +61,28 @@ impl Local {
             }
             Ok(())
         });
-        for record in ended.iter().filter(|record| record.auto_remove) {
-            let _ = self.remove_if_unattended(record);
+        for record in ended {
+            let _ = self.clear_up_after(record);
         }
     }
 
-    /// Removes a `--rm` container whose monitor is gone; one whose caller or monitor still sees to
-    /// it is left to them.
-    fn remove_if_unattended(&self, record: &Record) -> Result<()> {
+    /// Ends what a killed monitor left, and removes a `--rm` container that nobody sees to; a
+    /// container whose monitor lives is left to that.
+    fn clear_up_after(&self, record: &Record) -> Result<()> {
         let disk = self.disk.container(&record.id);
-        let attended = !matches!(mica_runtime::status(disk.run()), Ok(mica_runtime::Status::Absent));
-        if attended {
+        if matches!(mica_runtime::status(disk.run()), Ok(mica_runtime::Status::Running { .. })) {
             return Ok(());
         }
         let Some(_lock) = lock::try_exclusive(&disk.lock())? else { return Ok(()) };
-        self.remove_record(&mut record.clone())
+        let mut now = Record::find(&self.database(), record.id.as_str())?;
+        if now.started != record.started {
+            return Ok(());
+        }
+        if now.auto_remove {
+            return self.remove_record(&mut now);
+        }
+        self.clean_run_directory(&record.id);
+        Ok(())
     }
 
     fn summary(&self, record: &Record, observed: &Observed, size: bool) -> Result<ContainerSummary> {
@@ -145,6 +152,7 @@ impl Local {
                 Err(error) => return Err(error),
             }
         }
+        self.tidy_containers();
         Ok(answer)
     }
 }

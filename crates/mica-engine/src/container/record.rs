@@ -7,13 +7,14 @@
 use crate::database::{Database, query};
 use crate::disk::ContainerDisk;
 use crate::error::{Error, Result};
+use crate::lock;
 use mica_api::types::container::{ContainerConfig, ContainerState};
 use mica_api::types::host_config::HostConfig;
 use mica_model::{ContainerId, Timestamp};
 use mica_runtime::Status as Liveness;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Where in its life a container is, as stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +136,13 @@ impl Record {
             let mut statement =
                 connection.prepare(&format!("SELECT {COLUMNS} FROM container ORDER BY created DESC, id"))?;
             statement.query_map([], Self::from_row)?.collect()
+        })
+    }
+
+    /// The ids of all containers.
+    pub(crate) fn ids(database: &Database) -> Result<HashSet<String>> {
+        database.read(|connection| {
+            connection.prepare("SELECT id FROM container")?.query_map([], |row| row.get(0))?.collect()
         })
     }
 
@@ -296,9 +304,26 @@ impl Record {
                 let paused = mica_runtime::is_paused(disk.run()).unwrap_or(false);
                 Observed { pid: i64::from(pid), ..self.observed(if paused { "paused" } else { "running" }) }
             }
-            // The monitor was killed or the host went down, and nobody saw the end: docker's code for it.
-            _ => Observed { exit_code: 255, finished: self.started, ..self.observed("exited") },
+            // Whoever starts a container holds its lock until the monitor has said that it runs.
+            Ok(Liveness::Absent) if lock::is_held(&disk.lock()) => self.observed("created"),
+            Ok(Liveness::Absent) => self.observe_absent(disk),
+            _ => self.unseen_end(),
         }
+    }
+
+    /// Nobody starts it and nothing runs. The start may have come through between those two looks,
+    /// so the traces of a run are looked for once more.
+    fn observe_absent(&self, disk: &ContainerDisk) -> Observed {
+        let has_ended = matches!(mica_runtime::exit_record(&disk.exit()), Ok(Some(_)));
+        match mica_runtime::status(disk.run()) {
+            Ok(Liveness::Absent) if !has_ended => self.unseen_end(),
+            _ => self.observe_run(disk),
+        }
+    }
+
+    /// The monitor was killed or the host went down, and nobody saw the end: docker's code for it.
+    fn unseen_end(&self) -> Observed {
+        Observed { exit_code: 255, finished: self.started, ..self.observed("exited") }
     }
 
     fn observed(&self, status: &'static str) -> Observed {
@@ -314,7 +339,7 @@ impl Record {
 
     /// Takes over what was observed; tells whether anything changed that should be stored.
     pub(crate) fn absorb(&mut self, observed: &Observed) -> bool {
-        if self.stage != Stage::Running || observed.is_running() {
+        if self.stage != Stage::Running || observed.status != "exited" {
             return false;
         }
         self.stage = Stage::Exited;

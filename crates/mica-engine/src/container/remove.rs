@@ -1,26 +1,38 @@
 //! `rm`: a container and its writable layer go; its image is never touched.
 //!
-//! Order: the record says "removing", the directory is renamed into the trash, the record goes,
-//! then the trash is emptied. Killed anywhere in between, the next command goes on.
+//! Order: the directory is renamed into the trash, the record goes, then the trash is emptied. The
+//! removal stands with the rename: killed after it, the next command that opens the store lets the
+//! record go, and the next removal or prune empties the trash.
 
 use crate::Local;
 use crate::container::record::{Record, Stage};
+use crate::disk::LOCK_NAME;
 use crate::error::{Error, Result};
 use crate::{events, lock};
 use mica_api::types::container::RemoveOptions;
 use mica_model::ContainerId;
+use std::path::PathBuf;
 
 impl Local {
     /// Removes one container.
     pub(crate) fn remove(&self, reference: &str, options: RemoveOptions) -> Result<()> {
-        let record = Record::find(&self.database(), reference)?;
         if options.link {
             return Err(Error::Unsupported { what: "links come with networks".to_owned() });
         }
-        let disk = self.disk.container(&record.id);
+        let id = Record::find(&self.database(), reference)?.id;
+        // It may be started again between our end of its run and our lock.
+        while !self.try_remove(&id, options.force)? {}
+        self.tidy_containers();
+        Ok(())
+    }
+
+    /// Ends its run if that may be and removes it; `false` if it was started meanwhile.
+    fn try_remove(&self, id: &ContainerId, is_forced: bool) -> Result<bool> {
+        let record = Record::find(&self.database(), id.as_str())?;
+        let disk = self.disk.container(id);
         let observed = record.observe(&disk);
         if observed.is_running() {
-            if !options.force {
+            if !is_forced {
                 return Err(running(&record, observed.status));
             }
             self.kill_now(&record, observed.status)?;
@@ -31,13 +43,12 @@ impl Local {
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let mut record = Record::find(&self.database(), record.id.as_str())?;
+        let mut record = Record::find(&self.database(), id.as_str())?;
         if record.observe(&disk).is_running() {
-            return Err(running(&record, "running"));
+            return Ok(false);
         }
-        let removed = self.remove_record(&mut record);
-        self.tidy_containers();
-        removed
+        self.remove_record(&mut record)?;
+        Ok(true)
     }
 
     /// Removes a container that does not run and whose lock is held.
@@ -46,7 +57,7 @@ impl Local {
         let removed = self.database().write(|transaction| record.delete(transaction));
         if removed.is_err() && trashed.is_ok() {
             // A full disk: what was just renamed away is room to write the deletion in.
-            self.empty_trash();
+            self.delete_trashed(&record.id);
             self.database().write(|transaction| record.delete(transaction))?;
         } else {
             removed?;
@@ -55,14 +66,19 @@ impl Local {
         record.stage = Stage::Removing;
         // The removal itself is done; an event that finds no room must not undo that.
         self.events.append(&events::container(record, "destroy", &[]));
-        self.empty_trash();
+        self.delete_trashed(&record.id);
         trashed
     }
 
     pub(crate) fn trash_directory(&self, id: &ContainerId) -> Result<()> {
         let from = self.disk.container(id).directory().to_owned();
-        let to = self.disk.trash().join(format!("container-{id}"));
-        match std::fs::rename(&from, &to) {
+        let to = self.trashed(id);
+        let mut renamed = std::fs::rename(&from, &to);
+        if renamed.is_err() && !self.disk.trash().exists() {
+            crate::disk::make_directory(&self.disk.trash())?;
+            renamed = std::fs::rename(&from, &to);
+        }
+        match renamed {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::io("remove", &from, source))
             }
@@ -74,18 +90,57 @@ impl Local {
     pub(crate) fn discard_directory(&self, id: &ContainerId) {
         // What stays behind has no record and is tidied away by the next removal.
         if self.trash_directory(id).is_ok() {
-            self.empty_trash();
+            self.delete_trashed(id);
         }
+    }
+
+    /// Deletes a renamed directory; what cannot be deleted now is tried again with the whole trash.
+    fn delete_trashed(&self, id: &ContainerId) {
+        let _ = mica_snapshot::remove_tree(&self.trashed(id));
+    }
+
+    fn trashed(&self, id: &ContainerId) -> PathBuf {
+        self.disk.trash().join(format!("{TRASHED_PREFIX}{id}"))
     }
 
     /// Deletes what lies in the trash; what cannot be deleted now is tried again next time.
     pub(crate) fn empty_trash(&self) {
-        let Ok(entries) = std::fs::read_dir(self.disk.trash()) else { return };
-        for entry in entries.flatten() {
-            let _ = mica_snapshot::remove_tree(&entry.path());
+        self.finish_removals();
+        for (path, removed) in self.trash() {
+            // One whose remover lives is deleted by that.
+            if removed.is_none() || !lock::is_held(&path.join(LOCK_NAME)) {
+                let _ = mica_snapshot::remove_tree(&path);
+            }
         }
     }
+
+    /// Lets the records of containers go whose removal was killed: their directories are gone
+    /// already, so that nothing but another removal would work with them.
+    pub(crate) fn finish_removals(&self) {
+        for (path, removed) in self.trash() {
+            let Some(id) = removed else { continue };
+            if lock::is_held(&path.join(LOCK_NAME)) {
+                continue;
+            }
+            let Ok(record) = Record::find(&self.database(), &id) else { continue };
+            // On a full disk the next command tries again.
+            if self.database().write(|transaction| record.delete(transaction)).is_ok() {
+                self.clean_run_directory(&record.id);
+                self.events.append(&events::container(&record, "destroy", &[]));
+            }
+        }
+    }
+
+    /// What lies in the trash, and of which container it is, if of one.
+    fn trash(&self) -> Vec<(PathBuf, Option<String>)> {
+        let Ok(entries) = std::fs::read_dir(self.disk.trash()) else { return Vec::new() };
+        let id = |name: &str| name.strip_prefix(TRASHED_PREFIX).map(str::to_owned);
+        entries.flatten().map(|entry| (entry.path(), entry.file_name().to_str().and_then(id))).collect()
+    }
 }
+
+/// What the name of a container's directory begins with once it is in the trash.
+const TRASHED_PREFIX: &str = "container-";
 
 fn running(record: &Record, status: &str) -> Error {
     let advice = if status == "paused" { "unpause and stop" } else { "stop" };

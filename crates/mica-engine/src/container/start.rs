@@ -37,6 +37,10 @@ impl Local {
             _ => {}
         }
         let definition = record.definition(&self.database())?;
+        if record.absorb(&observed) {
+            // Before its only trace goes, the end of the last run is written down.
+            self.database().write(|transaction| record.save_state(transaction))?;
+        }
         remove_exit_record(&disk)?;
         record.stage = Stage::Running;
         record.started = Timestamp::from(std::time::SystemTime::now());
@@ -56,9 +60,8 @@ impl Local {
     ) -> Result<(CreateResponse, Result<Started>)> {
         let id = ContainerId::from_random(system::random());
         let launcher = Launcher::spawn(&id)?;
-        let Created { mut record, definition, warnings } = self.create_as(request, id, Stage::Running)?;
-        let disk = self.disk.container(&record.id);
-        let _lock = lock::exclusive(&disk.lock())?;
+        let Created { mut record, definition, warnings, lock: _lock } =
+            self.create_as(request, id, Stage::Running)?;
         let started = self.launch(launcher, &mut record, &definition, options);
         Ok((CreateResponse { id: record.id.to_string(), warnings }, started))
     }

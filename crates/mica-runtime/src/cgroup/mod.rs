@@ -80,6 +80,26 @@ impl Group {
         Ok(group)
     }
 
+    /// The directories `name` that there are, without what only matters to those who use them.
+    pub(crate) fn existing(name: &str) -> Self {
+        let mut group = Self::default();
+        for hierarchy in hierarchy::mounted() {
+            let (Hierarchy::Legacy { mount_point, .. } | Hierarchy::Unified { mount_point }) = &hierarchy;
+            let directory = mount_point.join(name);
+            if !directory.is_dir() {
+                continue;
+            }
+            let directory = directory.to_string_lossy().into_owned();
+            match hierarchy {
+                Hierarchy::Legacy { controllers, .. } => {
+                    group.legacy.push(LegacyGroup { controllers, mount_name: String::new(), directory });
+                }
+                Hierarchy::Unified { .. } => group.unified = Some(directory),
+            }
+        }
+        group
+    }
+
     /// Opens what a process needs to go in.
     pub(crate) fn entrance(&self) -> Result<Entrance, SetupError> {
         let mut entrance = Entrance::default();

@@ -90,6 +90,11 @@ impl Residence {
     /// Makes the container absent for those who ask; the lock stays until this value is dropped.
     pub(super) fn vacate(&self) {
         let _ = rustix::fs::ftruncate(&self.state, 0);
+    }
+
+    /// The last that is done: a socket that is found without its monitor says that the monitor was
+    /// killed, with things left to tidy up.
+    pub(super) fn leave(&self) {
         let _ = rustix::fs::unlinkat(&self.directory, SOCKET_FILE, rustix::fs::AtFlags::empty());
     }
 }
@@ -253,6 +258,9 @@ impl Nursery {
         }
         if let Some(group) = &self.group {
             super::end::remove_group(group);
+        }
+        if let Some(residence) = &self.residence {
+            residence.leave();
         }
     }
 }

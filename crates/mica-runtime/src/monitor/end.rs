@@ -59,6 +59,9 @@ pub(super) fn finish(mut relay: Relay, order: &MonitorOrder) {
     {
         remove_group(group);
     }
+    if let Some(residence) = &relay.residence {
+        residence.leave();
+    }
     // Releases the lock: from here on the container may be started again.
     relay.residence = None;
     relay.release();
