@@ -13,6 +13,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 
@@ -29,6 +30,24 @@ pub(crate) fn probe() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.parent().unwrap().parent().unwrap().join("examples/probe")
 }
+
+/// Busybox where roots can link to it, written once and before any process is started: a copy made
+/// while another test forks is still open for writing in that fork, and cannot be executed (ETXTBSY).
+fn busybox() -> &'static Path {
+    static COPY: OnceLock<PathBuf> = OnceLock::new();
+    COPY.get_or_init(|| {
+        let path = Path::new(SCRATCH).join(format!("busybox-{}", std::process::id()));
+        let copied = Command::new("/bin/cp").arg("/bin/busybox").arg(&path).status().unwrap();
+        assert!(copied.success());
+        // One name for all runs, so that none are left behind.
+        let settled = Path::new(SCRATCH).join("busybox");
+        std::fs::rename(path, &settled).unwrap();
+        settled
+    })
+}
+
+/// Cargo's own place for what tests write, on one file system.
+const SCRATCH: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// A container to be, with its own root and run directory.
 pub(crate) struct Container {
@@ -48,12 +67,12 @@ pub(crate) struct Outcome {
 
 impl Container {
     pub(crate) fn new(arguments: &[&str]) -> Self {
-        let directory = tempfile::Builder::new().prefix("mica-runtime-").tempdir().unwrap();
+        let directory = tempfile::Builder::new().prefix("mica-runtime-").tempdir_in(SCRATCH).unwrap();
         let root = directory.path().join("root");
         for name in ["bin", "etc", "tmp", "proc", "sys", "dev"] {
             std::fs::create_dir_all(root.join(name)).unwrap();
         }
-        std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+        std::fs::hard_link(busybox(), root.join("bin/busybox")).unwrap();
         let installed = Command::new("/bin/busybox").args(["--list"]).output().unwrap();
         for applet in String::from_utf8(installed.stdout).unwrap().lines().filter(|name| *name != "busybox") {
             std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
