@@ -99,6 +99,9 @@ pub fn write_archive(
         Err(Errno::NOTDIR) => return Err(Error::NotDirectory { path: path_of(path) }),
         other => other.map_err(Error::io("open", path))?,
     };
+    if node::shows_the_kernel(directory.as_fd()) {
+        return Err(Error::io("open", path)(Errno::NOENT));
+    }
     let base = components(&inside(root, directory.as_fd()).map_err(Error::io("resolve", path))?)?;
     let root = node::open_directory(root, c".").map_err(Error::io("open", b"/"))?;
     let WriteOptions { keep_kinds, owner } = options;
@@ -141,6 +144,9 @@ fn locate(root: BorrowedFd<'_>, path: &[u8], link: LastLink) -> Result<Located> 
         return Ok(Located { parent, name: c".".to_owned(), stat, asked });
     }
     let parent = resolve(root, parents, OFlags::DIRECTORY).map_err(error)?;
+    if node::shows_the_kernel(parent.as_fd()) {
+        return Err(error(Errno::NOENT));
+    }
     let name = CString::new(last).map_err(|_| error(Errno::INVAL))?;
     let stat = node::stat(parent.as_fd(), &name).map_err(error)?.ok_or(Errno::NOENT).map_err(error)?;
     if link == LastLink::Keep || node::file_type(&stat) != FileType::Symlink {

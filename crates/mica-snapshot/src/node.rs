@@ -18,6 +18,14 @@ pub(crate) fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io:
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
+/// Whether a directory shows the kernel's own state: it is then an empty mount point to `cp`, as
+/// it is in the container's layers. Reading on would never end, or tell about the reader itself.
+pub(crate) fn shows_the_kernel(directory: BorrowedFd<'_>) -> bool {
+    // The magic numbers of statfs(2): proc, sysfs, devpts, mqueue, cgroup, cgroup2.
+    const MAGIC: [i64; 6] = [0x9fa0, 0x6265_6572, 0x1cd1, 0x1980_0202, 0x0027_e0eb, 0x6367_7270];
+    rustix::fs::fstatfs(directory).is_ok_and(|status| MAGIC.contains(&status.f_type))
+}
+
 /// Status of what is there, links not followed; `None` if nothing is.
 pub(crate) fn stat(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Option<Stat>> {
     match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {

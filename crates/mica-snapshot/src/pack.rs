@@ -88,6 +88,7 @@ impl<S: Sink> Packer<S> {
 
     /// Writes the tree below `root`, each name after `prefix`.
     pub(crate) fn tree(&mut self, root: BorrowedFd<'_>, prefix: &[u8]) -> Result<()> {
+        let device = rustix::fs::fstat(root).map_err(Error::io("examine", prefix))?.st_dev;
         let mut walk = Walk::new(root)?;
         while let Some(visit) = walk.step()? {
             let Visit::Node { name, stat } = visit else { continue };
@@ -96,7 +97,8 @@ impl<S: Sink> Packer<S> {
             if !self.node(walk.directory(), (&name, &stat), &shown)? {
                 continue;
             }
-            if is_directory {
+            let is_foreign = stat.st_dev != device;
+            if is_directory && !(is_foreign && is_kernel_view(walk.directory(), &name)) {
                 walk.descend(&name)?;
                 self.opaque_mark(&walk, &shown)?;
             }
@@ -196,6 +198,11 @@ impl<S: Sink> Packer<S> {
     }
 }
 
+/// Whether a directory is a file system such as procfs, whose files are not the container's.
+fn is_kernel_view(parent: BorrowedFd<'_>, name: &CStr) -> bool {
+    node::open_directory(parent, name).is_ok_and(|directory| node::shows_the_kernel(directory.as_fd()))
+}
+
 /// Writes a whole tree as one archive, as `docker export` does.
 ///
 /// # Errors
@@ -219,6 +226,9 @@ pub(crate) fn pack_node<S: Sink>(
     let written = packer.node(parent, (name, &stat), shown)?;
     if written && node::file_type(&stat) == FileType::Directory {
         let directory = node::open_directory(parent, name).map_err(Error::io("open", shown))?;
+        if node::shows_the_kernel(directory.as_fd()) {
+            return Ok(());
+        }
         let prefix = if shown.ends_with(b"/") { shown.to_vec() } else { [shown, b"/"].concat() };
         packer.tree(directory.as_fd(), &prefix)?;
     }

@@ -1,7 +1,7 @@
 //! `exec` and `resize`: further processes in a running container.
 
 use crate::container::record::{Definition, Record};
-use crate::container::spec::{DEFAULT_CAPABILITIES, capabilities, environment};
+use crate::container::spec::{DEFAULT_CAPABILITIES, capabilities, environment, set_variable};
 use crate::error::{Error, Result};
 use crate::{Local, events, system};
 use mica_api::stream::AttachStream;
@@ -68,7 +68,7 @@ fn exec_plan(
     let end = [("execID", id.to_owned()), ("exitCode", "@EXITCODE@".to_owned())];
     Ok(ExecPlan {
         process: process(definition, request)?,
-        user: Some(user(definition, request)).filter(|user| !user.is_empty()),
+        user: Some(user(definition, request)),
         groups: definition.host_config.group_add.clone().unwrap_or_default(),
         stdin: if attach.stdin { StdinPlan::Open { close_after_first: true } } else { StdinPlan::Null },
         terminal_size: request.console_size.map(|(rows, columns)| TerminalSize { rows, columns }),
@@ -132,14 +132,10 @@ fn process(definition: &Definition, request: &ExecRequest) -> Result<ProcessPlan
 fn exec_environment(definition: &Definition, request: &ExecRequest) -> Vec<String> {
     let mut merged = environment(definition);
     if request.terminal && !definition.config.tty {
-        merged.push("TERM=xterm".to_owned());
+        set_variable(&mut merged, "TERM=xterm");
     }
     for entry in request.env.iter().filter(|entry| entry.contains('=')) {
-        let name = entry.split('=').next();
-        match merged.iter().position(|known| known.split('=').next() == name) {
-            Some(place) => merged[place] = entry.clone(),
-            None => merged.push(entry.clone()),
-        }
+        set_variable(&mut merged, entry);
     }
     merged
 }

@@ -85,19 +85,23 @@ fn process(definition: &Definition) -> std::result::Result<Process, OciSpecError
 pub(crate) fn environment(definition: &Definition) -> Vec<String> {
     let config = &definition.config;
     let own = config.env.as_deref().unwrap_or_default();
-    let is_set = |name: &str| own.iter().any(|entry| entry.split('=').next() == Some(name));
-    let mut environment = Vec::with_capacity(own.len() + 3);
-    if !is_set("PATH") {
-        environment.push(format!("PATH={PATH_DEFAULT}"));
-    }
-    if !is_set("HOSTNAME") {
-        environment.push(format!("HOSTNAME={}", config.hostname));
-    }
-    if config.tty && !is_set("TERM") {
+    let mut environment = vec![format!("PATH={PATH_DEFAULT}"), format!("HOSTNAME={}", config.hostname)];
+    if config.tty {
         environment.push("TERM=xterm".to_owned());
     }
-    environment.extend(own.iter().filter(|entry| entry.contains('=')).cloned());
+    for entry in own.iter().filter(|entry| entry.contains('=')) {
+        set_variable(&mut environment, entry);
+    }
     environment
+}
+
+/// Replaces a variable where it stands, or adds it.
+pub(crate) fn set_variable(environment: &mut Vec<String>, entry: &str) {
+    let name = entry.split('=').next();
+    match environment.iter_mut().find(|known| known.split('=').next() == name) {
+        Some(known) => entry.clone_into(known),
+        None => environment.push(entry.to_owned()),
+    }
 }
 
 /// The five capability sets of a root process that has `names`.

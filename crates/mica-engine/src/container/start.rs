@@ -27,7 +27,7 @@ impl Local {
         let record = Record::find(&self.database(), reference)?;
         let launcher = Launcher::spawn(&record.id)?;
         let disk = self.disk.container(&record.id);
-        let _lock = lock::exclusive(&disk.lock())?;
+        let _lock = lock::container(&disk, &record.id)?;
         let mut record = Record::find(&self.database(), record.id.as_str())?;
         let observed = record.observe(&disk);
         match observed.status {
@@ -135,7 +135,7 @@ impl Local {
             id: record.id.clone(),
             container,
             root: root(definition, &disk)?,
-            user: Some(definition.config.user.clone()).filter(|user| !user.is_empty()),
+            user: Some(definition.config.user.clone()),
             groups: host.group_add.clone().unwrap_or_default(),
             run_directory: disk.run().to_owned(),
             exit_file: disk.exit(),
