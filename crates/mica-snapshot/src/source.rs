@@ -1,17 +1,20 @@
-//! The bytes of an archive on their way to the unpacker, hashed by a second thread.
+//! The bytes of an archive on their way to the unpacker or back from the tree, hashed by a second
+//! thread.
 //!
-//! SHA-256 runs at about 1.3 GB/s with the CPU's instructions for it; making files takes as long
-//! again, so the two overlap.
+//! SHA-256 runs at about 1.3 GB/s with the CPU's instructions for it; making or reading files takes
+//! as long again, so the two overlap.
 
 use mica_model::Digest;
 use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
+/// Bytes written at once: as many as the writers above pass on without a copy.
+const WRITTEN_CHUNK: usize = 1 << 20;
 /// How many chunks the hash may be behind.
 const BEHIND: usize = 16;
 
@@ -21,21 +24,55 @@ type Piece = (Arc<Vec<u8>>, usize);
 pub(crate) struct Source<R> {
     inner: R,
     to_hasher: SyncSender<Piece>,
-    used: VecDeque<Arc<Vec<u8>>>,
+    pool: Pool,
     chunk: Arc<Vec<u8>>,
     start: usize,
     end: usize,
 }
 
+/// Writes an archive and passes all of it on to a hasher.
+pub(crate) struct Output<W> {
+    inner: W,
+    to_hasher: SyncSender<Piece>,
+    pool: Pool,
+    chunk: Arc<Vec<u8>>,
+    filled: usize,
+}
+
+/// Chunks that the hasher may still be busy with, the oldest first.
+#[derive(Debug)]
+struct Pool {
+    used: VecDeque<Arc<Vec<u8>>>,
+    chunk_size: usize,
+}
+
 /// Runs `work` on a source over `reader`, and answers the digest of all that was read with its
 /// result.
 pub(crate) fn with_hash<R: Read, T>(reader: R, work: impl FnOnce(Source<R>) -> T) -> (T, Digest) {
+    beside_hasher(|to_hasher| {
+        let chunk = Arc::new(Vec::new());
+        work(Source { inner: reader, to_hasher, pool: Pool::new(CHUNK), chunk, start: 0, end: 0 })
+    })
+}
+
+/// Runs `work` on an output to `writer`, and answers the digest of all that was written with its
+/// result. What `work` did not [`Output::finish`] is lost.
+pub(crate) fn with_written_hash<W: Write, T>(
+    writer: W,
+    work: impl FnOnce(Output<W>) -> T,
+) -> (T, Digest) {
+    beside_hasher(|to_hasher| {
+        let mut pool = Pool::new(WRITTEN_CHUNK);
+        let chunk = pool.free_chunk();
+        work(Output { inner: writer, to_hasher, pool, chunk, filled: 0 })
+    })
+}
+
+fn beside_hasher<T>(work: impl FnOnce(SyncSender<Piece>) -> T) -> (T, Digest) {
     let (to_hasher, pieces) = sync_channel(BEHIND);
     std::thread::scope(|scope| {
         let hasher = scope.spawn(move || hash(&pieces));
-        let chunk = Arc::new(Vec::new());
-        let source = Source { inner: reader, to_hasher, used: VecDeque::new(), chunk, start: 0, end: 0 };
-        let result = work(source);
+        let result = work(to_hasher);
         match hasher.join() {
             Ok(digest) => (result, digest),
             Err(panic) => std::panic::resume_unwind(panic),
@@ -51,7 +88,11 @@ fn hash(pieces: &Receiver<Piece>) -> Digest {
     Digest::from_bytes(state.finalize().into())
 }
 
-impl<R: Read> Source<R> {
+impl Pool {
+    const fn new(chunk_size: usize) -> Self {
+        Self { used: VecDeque::new(), chunk_size }
+    }
+
     /// A chunk that the hasher is done with, or a new one.
     fn free_chunk(&mut self) -> Arc<Vec<u8>> {
         if self.used.len() > 1
@@ -60,11 +101,70 @@ impl<R: Read> Source<R> {
         {
             return chunk;
         }
-        Arc::new(vec![0; CHUNK])
+        Arc::new(vec![0; self.chunk_size])
     }
 
+    fn give_back(&mut self, chunk: Arc<Vec<u8>>) {
+        if !chunk.is_empty() {
+            self.used.push_back(chunk);
+        }
+    }
+}
+
+impl<W: Write> Output<W> {
+    /// Lets `fill` put bytes into a part of the archive that is at most `limit` long and not empty,
+    /// and answers how many it put there.
+    pub(crate) fn fill(
+        &mut self,
+        limit: u64,
+        fill: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let Some(chunk) = Arc::get_mut(&mut self.chunk) else { return Err(io::ErrorKind::Other.into()) };
+        let space = &mut chunk[self.filled..];
+        let length = space.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
+        let count = fill(&mut space[..length])?;
+        self.filled += count;
+        if self.filled == self.chunk.len() {
+            self.hand_on()?;
+        }
+        Ok(count)
+    }
+
+    /// Writes what was gathered.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.hand_on()?;
+        self.inner.flush()
+    }
+
+    fn hand_on(&mut self) -> io::Result<()> {
+        let length = std::mem::take(&mut self.filled);
+        let next = self.pool.free_chunk();
+        let full = std::mem::replace(&mut self.chunk, next);
+        if self.to_hasher.send((Arc::clone(&full), length)).is_err() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let written = self.inner.write_all(&full[..length]);
+        self.pool.give_back(full);
+        written
+    }
+}
+
+impl<W: Write> Write for Output<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.fill(bytes.len() as u64, |space| {
+            space.copy_from_slice(&bytes[..space.len()]);
+            Ok(space.len())
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<R: Read> Source<R> {
     fn refill(&mut self) -> io::Result<()> {
-        let mut next = self.free_chunk();
+        let mut next = self.pool.free_chunk();
         let mut length = 0;
         if let Some(buffer) = Arc::get_mut(&mut next) {
             while length < buffer.len() {
@@ -80,9 +180,7 @@ impl<R: Read> Source<R> {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let old = std::mem::replace(&mut self.chunk, next);
-        if !old.is_empty() {
-            self.used.push_back(old);
-        }
+        self.pool.give_back(old);
         (self.start, self.end) = (0, length);
         Ok(())
     }
@@ -124,6 +222,24 @@ mod tests {
             all
         });
         assert!(read == bytes);
+        assert_eq!(digest, Digest::from_bytes(Sha256::digest(&bytes).into()));
+    }
+
+    #[test]
+    fn writes_and_hashes_all_bytes() {
+        let bytes: Vec<u8> = (0..3_000_001u32).map(|i| (i % 253) as u8).collect();
+        let mut written = Vec::new();
+        let (result, digest) = with_written_hash(&mut written, |mut output| {
+            output.write_all(&bytes[..7])?;
+            let mut rest = &bytes[7..2_000_000];
+            while !rest.is_empty() {
+                output.fill(rest.len() as u64, |space| rest.read(space))?;
+            }
+            output.write_all(&bytes[2_000_000..])?;
+            output.finish()
+        });
+        result.unwrap();
+        assert!(written == bytes);
         assert_eq!(digest, Digest::from_bytes(Sha256::digest(&bytes).into()));
     }
 }

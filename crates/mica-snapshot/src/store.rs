@@ -4,12 +4,12 @@ use crate::disk::{LayerDirectory, LayerKey, LayerRecord, io_at};
 use crate::error::{Error, Result};
 use crate::recipe::{Displaced, RecipeReader, Step};
 use crate::remove::{open_root, remove_tree};
+use crate::source::{Output, with_written_hash};
 use crate::unpack::name::{components, join};
 use crate::unpack::place::{Flavor, Missing, Place};
 use mica_model::Digest;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -161,8 +161,10 @@ impl LayerStore {
     pub fn write_tar(&self, key: &LayerKey, out: impl Write) -> Result<()> {
         let directory = self.directory(key);
         let record = self.record(key)?;
-        let mut writer = TarRestorer::new(&directory, &record.displaced, out)?;
-        let actual = writer.run(&directory).map_err(|error| damaged_if_absent(error, key))?;
+        let (restored, actual) = with_written_hash(out, |output| {
+            TarRestorer::new(&directory, &record.displaced, output)?.run(&directory)
+        });
+        restored.map_err(|error| damaged_if_absent(error, key))?;
         if actual == record.diff_id {
             return Ok(());
         }
@@ -231,24 +233,21 @@ struct TarRestorer<'a, W> {
     displaced: &'a [Displaced],
     displaced_place: Option<Place>,
     last: Option<(Vec<u8>, OwnedFd)>,
-    hash: Sha256,
-    out: W,
-    buffer: Vec<u8>,
+    out: Output<W>,
 }
 
 impl<'a, W: Write> TarRestorer<'a, W> {
-    fn new(directory: &LayerDirectory, displaced: &'a [Displaced], out: W) -> Result<Self> {
+    fn new(directory: &LayerDirectory, displaced: &'a [Displaced], out: Output<W>) -> Result<Self> {
         let place = Place::new(open_root(&directory.diff())?, Flavor::Plain);
         let displaced_place = if displaced.is_empty() {
             None
         } else {
             Some(Place::new(open_root(&directory.displaced())?, Flavor::Plain))
         };
-        let buffer = vec![0; 256 << 10];
-        Ok(Self { place, displaced, displaced_place, last: None, hash: Sha256::new(), out, buffer })
+        Ok(Self { place, displaced, displaced_place, last: None, out })
     }
 
-    fn run(&mut self, directory: &LayerDirectory) -> Result<Digest> {
+    fn run(mut self, directory: &LayerDirectory) -> Result<()> {
         let path = directory.recipe();
         let file = File::open(&path).map_err(io_at("open", &path))?;
         let mut recipe = RecipeReader::new(file).map_err(io_at("read", &path))?;
@@ -260,28 +259,33 @@ impl<'a, W: Write> TarRestorer<'a, W> {
                 }
             }
         }
-        self.out.flush().map_err(Error::io("write", b"the archive"))?;
-        Ok(Digest::from_bytes(self.hash.finalize_reset().into()))
+        self.out.finish().map_err(Error::io("write", b"the archive"))
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hash.update(bytes);
         self.out.write_all(bytes).map_err(Error::io("write", b"the archive"))
     }
 
     fn copy(&mut self, number: u64, path: &[u8], (mut offset, mut left): (u64, u64)) -> Result<()> {
         let file = self.open(number, path)?;
         while left > 0 {
-            let mut buffer = std::mem::take(&mut self.buffer);
-            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-            let read =
-                rustix::io::pread(&file, &mut buffer[..wanted], offset).map_err(Error::io("read", path))?;
+            let mut failure = None;
+            let read = self.out.fill(left, |space| {
+                match rustix::io::pread(&file, space, offset) {
+                    Ok(read) => Ok(read),
+                    Err(errno) => {
+                        failure = Some(errno);
+                        Ok(0)
+                    }
+                }
+            });
+            if let Some(errno) = failure {
+                return Err(Error::io("read", path)(errno));
+            }
+            let read = read.map_err(Error::io("write", b"the archive"))?;
             if read == 0 {
                 return Err(Error::io("read", path)(io::Error::from(io::ErrorKind::UnexpectedEof)));
             }
-            let written = self.write(&buffer[..read]);
-            self.buffer = buffer;
-            written?;
             offset += read as u64;
             left -= read as u64;
         }
