@@ -1,8 +1,12 @@
 //! Advisory locks between mica processes: a file, `flock(2)`, freed by the kernel with its holder.
 
+use crate::disk::ContainerDisk;
 use crate::error::{Error, Result};
+use mica_model::ContainerId;
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Waits for the exclusive lock on `path`; dropping the file frees it.
@@ -14,6 +18,21 @@ pub(crate) fn exclusive(path: &Path) -> Result<File> {
             Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(Error::io("lock", path, errno.into())),
         }
+    }
+}
+
+/// Waits for the lock of a container. One that was removed, before or while this waited, is not found.
+pub(crate) fn container(disk: &ContainerDisk, id: &ContainerId) -> Result<File> {
+    let path = disk.lock();
+    let gone = || Error::NoSuchContainer { reference: id.to_string() };
+    let lock = match exclusive(&path) {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Err(gone()),
+        other => other?,
+    };
+    let held = lock.metadata().map_err(|source| Error::io("examine", &path, source))?;
+    match fs::metadata(&path) {
+        Ok(named) if named.ino() == held.ino() => Ok(lock),
+        _ => Err(gone()),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::Local;
 use crate::container::record::Record;
+use crate::error::Error;
 use crate::lock;
 use mica_model::ContainerId;
 
@@ -20,7 +21,8 @@ impl Local {
             }
         }
         for id in ids_in(&self.disk.runs()) {
-            if !known.contains(id.as_str()) {
+            // A run is recorded before its directory is made: one made since the first look is known now.
+            if !known.contains(id.as_str()) && self.is_unknown(&id) {
                 self.clean_run_directory(&id);
             }
         }
@@ -31,9 +33,14 @@ impl Local {
         let disk = self.disk.container(id);
         let Ok(Some(_lock)) = lock::try_exclusive(&disk.lock()) else { return };
         // Recorded between our two looks: no leftover.
-        if Record::find(&self.database(), id.as_str()).is_err() {
+        if self.is_unknown(id) {
             let _ = self.trash_directory(id);
         }
+    }
+
+    /// Whether there surely is no such record: a database that cannot be read proves nothing.
+    fn is_unknown(&self, id: &ContainerId) -> bool {
+        matches!(Record::find(&self.database(), id.as_str()), Err(Error::NoSuchContainer { .. }))
     }
 
     /// Ends what a killed monitor left of a run; nothing happens while a monitor lives.

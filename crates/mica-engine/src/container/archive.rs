@@ -63,7 +63,7 @@ impl Local {
         }
         let disk = self.disk.container(&record.id);
         // Whoever starts or removes it holds the lock too, so what is observed holds.
-        let lock = lock::exclusive(&disk.lock())?;
+        let lock = lock::container(&disk, &record.id)?;
         let record = Record::find(&self.database(), record.id.as_str())?;
         if record.observe(&disk).is_running() {
             return Ok(Tree { root: mica_runtime::root(disk.run())?, _lock: None });

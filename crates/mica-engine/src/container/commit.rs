@@ -1,7 +1,7 @@
 //! `commit`: a container's writable layer becomes the top layer of a new image.
 
 use crate::container::record::{Definition, Record};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::config::image_defaults;
 use crate::image::import::missing;
 use crate::image::record::ImageRecord;
@@ -61,9 +61,13 @@ impl Local {
     /// Copies the writable layer, frozen meanwhile if that was asked for.
     fn layer_of(&self, record: &Record, is_paused: bool) -> Result<IngestedLayer> {
         let disk = self.disk.container(&record.id);
-        let _lock = lock::exclusive(&disk.lock())?;
+        let _lock = lock::container(&disk, &record.id)?;
         let _frozen = match record.observe(&disk).status {
-            "running" if is_paused => Some(Frozen::new(disk.run())?),
+            "running" if is_paused => match Frozen::new(disk.run()) {
+                // It has just ended by itself.
+                Err(Error::Runtime(mica_runtime::RuntimeError::NotRunning { .. })) => None,
+                frozen => Some(frozen?),
+            },
             _ => None,
         };
         Ok(self.layers.ingest_upper(&disk.upper(), UpperSource::Copy)?)

@@ -124,7 +124,7 @@ impl Local {
     /// it is recorded.
     fn prepare_directory(&self, id: &ContainerId, definition: &Definition) -> Result<std::fs::File> {
         let disk = self.disk.container(id);
-        let lock = lock_new_directory(&disk)?;
+        let lock = lock_new_directory(&disk, id)?;
         make_layer_directory(&disk.upper())?;
         take_root_attributes(&disk.upper(), definition.layers.last())?;
         make_layer_directory(&disk.work())?;
@@ -162,16 +162,12 @@ impl Local {
 
 /// Makes a container's directory and locks it; one that was taken for a leftover before the lock was
 /// held is made again.
-fn lock_new_directory(disk: &ContainerDisk) -> Result<std::fs::File> {
+fn lock_new_directory(disk: &ContainerDisk, id: &ContainerId) -> Result<std::fs::File> {
     loop {
         make_directory(disk.directory())?;
-        let lock = match crate::lock::exclusive(&disk.lock()) {
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
-            other => other?,
-        };
-        let held = lock.metadata().map_err(|source| Error::io("examine", &disk.lock(), source))?;
-        if std::fs::metadata(disk.lock()).is_ok_and(|named| named.ino() == held.ino()) {
-            return Ok(lock);
+        match crate::lock::container(disk, id) {
+            Err(Error::NoSuchContainer { .. }) => {}
+            other => return other,
         }
     }
 }

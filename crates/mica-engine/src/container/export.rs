@@ -16,7 +16,7 @@ impl Local {
         let definition = record.definition(&self.database())?;
         let disk = self.disk.container(&record.id);
         // Neither started nor removed meanwhile.
-        let _lock = lock::exclusive(&disk.lock())?;
+        let _lock = lock::container(&disk, &record.id)?;
         let mut lowers = vec![disk.upper()];
         lowers.extend(top_first(&definition));
         // The upper directory is only read here, so it may be in use by a running container; its

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::image::record::ImageRecord;
 use crate::{Local, events, lock};
 use mica_api::types::container::{ContainerSummary, ListOptions, PruneResponse, SummaryHostConfig};
-use mica_model::{Filters, Timestamp};
+use mica_model::{ErrorKind, Filters, Timestamp};
 
 /// Filters that `ps` knows; those of later issues (health, networks, volumes) match nothing yet
 /// and are refused rather than ignored.
@@ -108,12 +108,21 @@ impl Local {
 
     /// Bytes of the writable layer, and of it with the image below.
     pub(crate) fn sizes(&self, record: &Record) -> Result<(Option<i64>, Option<i64>)> {
-        let own = mica_snapshot::disk_usage(&self.disk.container(&record.id).upper())?.bytes;
+        let own = self.written_bytes(record)?;
         let below = match record.image_id.parse() {
             Ok(id) => ImageRecord::by_id(&self.database(), &id)?.map_or(0, |image| image.size),
             Err(_) => 0,
         };
         Ok((i64::try_from(own).ok(), i64::try_from(own.saturating_add(below)).ok()))
+    }
+
+    /// Bytes of the writable layer; none for a container that is being removed meanwhile.
+    pub(crate) fn written_bytes(&self, record: &Record) -> Result<u64> {
+        match mica_snapshot::disk_usage(&self.disk.container(&record.id).upper()) {
+            Ok(usage) => Ok(usage.bytes),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Gives a container another name.

@@ -15,7 +15,7 @@ impl Local {
         }
         let record = Record::find(&self.database(), reference)?;
         let disk = self.disk.container(&record.id);
-        let _lock = lock::exclusive(&disk.lock())?;
+        let _lock = lock::container(&disk, &record.id)?;
         let mut definition = record.definition(&self.database())?;
         let changed = &mut definition.host_config.resources;
         merge(changed, &request.resources);

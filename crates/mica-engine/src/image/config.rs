@@ -1,7 +1,7 @@
 //! What an image brings to its containers: their defaults and the directories below them.
 
 use crate::Local;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::list::Catalogue;
 use crate::image::record::{ImageRecord, LayerRecord};
 use mica_api::types::container::{ContainerConfig, Empty, Healthcheck};
@@ -13,7 +13,16 @@ use std::path::PathBuf;
 impl Local {
     /// The config of an image, compared with its id.
     pub(crate) fn image_config(&self, image: &ImageRecord) -> Result<ImageConfig> {
-        Ok(ImageConfig::parse(self.blobs.read(&image.id)?)?)
+        let document = match self.blobs.read(&image.id) {
+            // Its record goes before its config does.
+            Err(mica_image::Error::BlobMissing { .. })
+                if ImageRecord::by_id(&self.database(), &image.id)?.is_none() =>
+            {
+                return Err(Error::NoSuchImage { reference: image.id.to_string() });
+            }
+            other => other?,
+        };
+        Ok(ImageConfig::parse(document)?)
     }
 
     /// Where the layers of an image lie, base first. Nothing is looked at on the disk.

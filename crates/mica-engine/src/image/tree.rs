@@ -2,7 +2,7 @@
 
 use crate::Local;
 use crate::container::record::Record;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::inspect::{Step, steps};
 use crate::image::list::Catalogue;
 use crate::image::record::{ImageRecord, LayerRecord};
@@ -26,6 +26,11 @@ impl Local {
         };
         let mut trees = Vec::new();
         for image in catalogue.images.iter().filter(wanted) {
+            let layers = match self.tree_layers(image, &shares) {
+                // Removed since it was listed.
+                Err(Error::NoSuchImage { .. }) if reference.is_none() => continue,
+                other => other?,
+            };
             let id = image.id.to_string();
             let mut above = Vec::new();
             for (record, observed) in containers.iter().filter(|(record, _)| record.image_id == id) {
@@ -36,7 +41,7 @@ impl Local {
                 size: image.size,
                 unique_size: shares.unique_size(image),
                 containers: above,
-                layers: self.tree_layers(image, &shares)?,
+                layers,
                 id,
             });
         }
@@ -48,7 +53,7 @@ impl Local {
         Ok(TreeContainer {
             name: record.name.clone(),
             state: state.to_owned(),
-            size: mica_snapshot::disk_usage(&upper)?.bytes,
+            size: self.written_bytes(record)?,
             path: upper.to_string_lossy().into_owned(),
         })
     }
