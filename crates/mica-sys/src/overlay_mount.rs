@@ -12,8 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// How many lower directories we stack. The kernel's own limit is 500, but docker's images are
-/// limited to 127 layers, and a mount of that many is what our tests prove.
-pub const MOST_LOWERS: usize = 128;
+/// limited to 127 layers; below them lies one of mount points, and an export reads the writable
+/// layer as a further one.
+pub const MOST_LOWERS: usize = 129;
 
 /// The longest text that fsconfig(2) takes as a value, without its terminating zero.
 const LONGEST_VALUE: usize = 255;
