@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the engine keeps things when nothing else is said.
 const ROOT_DEFAULT: &str = "/var/lib/mica";
@@ -194,13 +194,13 @@ impl Config {
 
     /// The zone in which dates are shown: `TZ`, or that of the machine.
     pub fn zone(&self) -> TimeZone {
-        match self.environment.nonempty("TZ") {
-            Some(name) => {
-                let name = name.trim_start_matches(':');
-                TimeZone::get(name).or_else(|_| TimeZone::posix(name)).unwrap_or(TimeZone::UTC)
-            }
-            None => TimeZone::system(),
-        }
+        let Some(name) = self.environment.nonempty("TZ") else {
+            return zone_of_file(Path::new("/etc/localtime")).unwrap_or(TimeZone::UTC);
+        };
+        let name = name.trim_start_matches(':');
+        zone_of_file(&Path::new("/usr/share/zoneinfo").join(name))
+            .or_else(|| TimeZone::posix(name).ok())
+            .unwrap_or(TimeZone::UTC)
     }
 
     /// Whether the engine asked for is the one in this process.
@@ -227,6 +227,12 @@ impl Config {
 
 /// The address that means "the engine in this process" once somebody listens there.
 const LOCAL_HOST: &str = "unix:///var/run/mica.sock";
+
+/// Reads one zone (tzfile(5)). The library would list the whole data base of zones first, which
+/// costs more than all else that `ps` does.
+fn zone_of_file(path: &Path) -> Option<TimeZone> {
+    TimeZone::tzif("Local", &std::fs::read(path).ok()?).ok()
+}
 
 #[cfg(test)]
 mod tests {

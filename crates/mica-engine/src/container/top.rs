@@ -194,8 +194,7 @@ impl Process {
     fn start(&self, host: &Host) -> String {
         let started =
             std::time::SystemTime::now() - std::time::Duration::from_secs_f64(self.age_seconds(host));
-        let zoned =
-            jiff::Timestamp::try_from(started).map(|instant| instant.to_zoned(jiff::tz::TimeZone::system()));
+        let zoned = jiff::Timestamp::try_from(started).map(|instant| instant.to_zoned(host.zone.clone()));
         let form = if self.age_seconds(host) < 86_400.0 { "%H:%M" } else { "%b%d" };
         zoned.map(|zoned| zoned.strftime(form).to_string()).unwrap_or_default()
     }
@@ -207,6 +206,7 @@ struct Host {
     uptime_seconds: f64,
     ticks_per_second: f64,
     memory_bytes: f64,
+    zone: jiff::tz::TimeZone,
 }
 
 impl Host {
@@ -223,6 +223,10 @@ impl Host {
             users: users.collect(),
             uptime_seconds: uptime.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0),
             ticks_per_second: rustix::param::clock_ticks_per_second() as f64,
+            zone: std::fs::read("/etc/localtime")
+                .ok()
+                .and_then(|zone| jiff::tz::TimeZone::tzif("Local", &zone).ok())
+                .unwrap_or(jiff::tz::TimeZone::UTC),
             memory_bytes: information.totalram as f64 * f64::from(information.mem_unit),
         }
     }

@@ -38,8 +38,9 @@ const UNTIL: &str =
     "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)";
 
 fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
-    let instant =
-        |flag| matches.text(flag).filter(|text| !text.is_empty()).map(|text| parse(&text, flag)).transpose();
+    let instant = |flag| {
+        matches.text(flag).filter(|text| !text.is_empty()).map(|text| parse(&text, flag, context)).transpose()
+    };
     let options = LogsOptions {
         stdout: true,
         stderr: true,
@@ -92,7 +93,7 @@ fn tail(matches: &Matches) -> Option<u64> {
     matches.text("tail").and_then(|lines| lines.parse().ok())
 }
 
-fn parse(text: &str, flag: &str) -> Result<Timestamp, Failure> {
-    time::parse_instant(text, SystemTime::now().into(), &TimeZone::system())
+fn parse(text: &str, flag: &str, context: &Context<'_>) -> Result<Timestamp, Failure> {
+    time::parse_instant(text, SystemTime::now().into(), &context.config.zone())
         .map_err(|error| Failure::refused(format!("invalid value for {flag:?}: {error}")))
 }
