@@ -248,8 +248,7 @@ impl<W: Write> ArchiveWriter<W> {
             return Ok(());
         }
         self.header(&blob_name(&layer.diff_id), layer.size, tar::EntryType::Regular)?;
-        let mut checked =
-            CheckedWriter { output: &mut self.output, size: 0, promised: layer.size };
+        let mut checked = CheckedWriter { output: &mut self.output, size: 0, promised: layer.size };
         write_layer(layer, &mut checked).map_err(|source| Error::Write { source })?;
         let size = checked.size;
         if size != layer.size {

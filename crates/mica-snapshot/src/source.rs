@@ -57,10 +57,7 @@ pub(crate) fn with_hash<R: Read, T>(reader: R, work: impl FnOnce(Source<R>) -> T
 
 /// Runs `work` on an output to `writer`, and answers the digest of all that was written with its
 /// result. What `work` did not [`Output::finish`] is lost.
-pub(crate) fn with_written_hash<W: Write, T>(
-    writer: W,
-    work: impl FnOnce(Output<W>) -> T,
-) -> (T, Digest) {
+pub(crate) fn with_written_hash<W: Write, T>(writer: W, work: impl FnOnce(Output<W>) -> T) -> (T, Digest) {
     beside_hasher(|to_hasher| {
         let mut pool = Pool::new(WRITTEN_CHUNK);
         let chunk = pool.free_chunk();

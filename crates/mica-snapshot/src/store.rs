@@ -270,13 +270,11 @@ impl<'a, W: Write> TarRestorer<'a, W> {
         let file = self.open(number, path)?;
         while left > 0 {
             let mut failure = None;
-            let read = self.out.fill(left, |space| {
-                match rustix::io::pread(&file, space, offset) {
-                    Ok(read) => Ok(read),
-                    Err(errno) => {
-                        failure = Some(errno);
-                        Ok(0)
-                    }
+            let read = self.out.fill(left, |space| match rustix::io::pread(&file, space, offset) {
+                Ok(read) => Ok(read),
+                Err(errno) => {
+                    failure = Some(errno);
+                    Ok(0)
                 }
             });
             if let Some(errno) = failure {
