@@ -1,7 +1,7 @@
 //! The blobs on disk, by digest; configs and manifests, all small.
 //!
 //! ```text
-//! ROOT/image/
+//! ROOT/image/                   the directory that is told to [`BlobStore::open`]
 //! ├── blobs/sha256/<64 hex>     complete, durable, never changed
 //! └── ingest/<32 hex>           being written, locked by its writer
 //! ```
@@ -48,10 +48,9 @@ pub struct BlobStore {
 }
 
 impl BlobStore {
-    /// Opens the store under the state root, making what is missing.
-    pub fn open(root: &Path) -> Result<Self> {
-        let image = root.join("image");
-        let store = Self { blobs: image.join("blobs/sha256"), ingest: image.join("ingest") };
+    /// Opens the store in a directory of its own, making what is missing.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let store = Self { blobs: directory.join("blobs/sha256"), ingest: directory.join("ingest") };
         if !store.blobs.exists() || !store.ingest.exists() {
             for directory in [&store.blobs, &store.ingest] {
                 fs::DirBuilder::new()

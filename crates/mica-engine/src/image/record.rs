@@ -76,12 +76,16 @@ impl ImageRecord {
 
     /// Finds as [`ImageRecord::find`] does and tells by which stored name, if by one.
     pub(crate) fn find_with_name(database: &Database, reference: &str) -> Result<(Self, Option<String>)> {
-        let missing = || Error::NoSuchImage { reference: reference.to_owned() };
+        let parsed = Reference::parse_normalized(reference);
+        // docker tells which tag it looked for.
+        let looked_for = parsed.as_ref().map(|parsed| parsed.clone().with_default_tag().familiar());
+        let missing =
+            || Error::NoSuchImage { reference: looked_for.clone().unwrap_or_else(|_| reference.to_owned()) };
         if let Ok(id) = reference.parse::<Digest>() {
             return Ok((Self::by_id(database, &id)?.ok_or_else(missing)?, None));
         }
-        if let Ok(parsed) = Reference::parse_normalized(reference) {
-            let name = parsed.with_default_tag().to_string();
+        if let Ok(parsed) = &parsed {
+            let name = parsed.clone().with_default_tag().to_string();
             if let Some(id) = Self::id_of_name(database, &name)? {
                 return Ok((Self::by_id(database, &id)?.ok_or_else(missing)?, Some(name)));
             }
