@@ -27,7 +27,7 @@ pub const TEMPLATE_FAILURE: u8 = 64;
 pub const ENGINE_FAILURE: u8 = 125;
 
 /// Exit code of a program that cannot be executed.
-const CANNOT_EXECUTE: u8 = 126;
+pub const CANNOT_EXECUTE: u8 = 126;
 
 /// Exit code of a program that does not exist.
 const COMMAND_NOT_FOUND: u8 = 127;

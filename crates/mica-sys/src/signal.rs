@@ -9,9 +9,15 @@ pub const SIGNAL_MAX: i32 = 64;
 
 /// Sets every signal to its default action and unblocks all: what a fresh program expects.
 pub fn reset_all() {
+    // The kernel's `struct sigaction` with SIG_DFL, no flags and an empty mask is all zeros. The C library would not
+    // touch the two signals that it keeps for itself, which its posix_spawn(3) leaves ignored.
+    let default = [0_u64; 4];
+    let mask_length = size_of::<u64>();
     for signal in 1..=SIGNAL_MAX {
-        // SAFETY: SIG_DFL is no handler of ours; numbers that cannot be set are refused by the kernel.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        let old = std::ptr::null_mut::<u64>();
+        // SAFETY: the kernel only reads the action, which is as large as its structure; a null old action is not
+        // written; numbers that cannot be set are refused.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, mask_length) };
     }
     let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initialises the whole set.

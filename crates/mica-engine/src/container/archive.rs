@@ -6,7 +6,7 @@
 use crate::container::changes::top_first;
 use crate::container::record::Record;
 use crate::error::{Error, Result};
-use crate::{Local, lock};
+use crate::{Local, events, lock};
 use mica_api::types::container::{ArchivePut, PathStat};
 use mica_snapshot::OverlayMount;
 use mica_snapshot::archive::{self, LastLink, WriteOptions};
@@ -18,6 +18,7 @@ use std::os::fd::{AsFd, OwnedFd};
 #[derive(Debug)]
 struct Tree {
     root: OwnedFd,
+    record: Record,
     _lock: Option<File>,
 }
 
@@ -33,9 +34,11 @@ impl Local {
     /// Writes what is at a path as an archive.
     pub(crate) fn archive_read(&self, reference: &str, path: &str, out: &mut dyn Write) -> Result<PathStat> {
         let tree = self.tree(reference, Access::Read)?;
-        archive::read_path(tree.root.as_fd(), path.as_bytes(), LastLink::Keep, out)
+        let read = archive::read_path(tree.root.as_fd(), path.as_bytes(), LastLink::Keep, out)
             .map(stat)
-            .map_err(|error| missing_path(error, reference, path))
+            .map_err(|error| missing_path(error, reference, path))?;
+        self.events.append(&events::container(&tree.record, "archive-path", &[]));
+        Ok(read)
     }
 
     /// Unpacks an archive into a directory. Unless the archive's owners are to be kept, all that
@@ -52,7 +55,9 @@ impl Local {
             owner: (!put.copy_uid_gid).then_some((0, 0)),
         };
         archive::write_archive(tree.root.as_fd(), put.path.as_bytes(), archive, options)
-            .map_err(|error| missing_path(error, reference, &put.path))
+            .map_err(|error| missing_path(error, reference, &put.path))?;
+        self.events.append(&events::container(&tree.record, "extract-to-dir", &[]));
+        Ok(())
     }
 
     fn tree(&self, reference: &str, access: Access) -> Result<Tree> {
@@ -66,15 +71,16 @@ impl Local {
         let lock = lock::container(&disk, &record.id)?;
         let record = Record::find(&self.database(), record.id.as_str())?;
         if record.observe(&disk).is_running() {
-            return Ok(Tree { root: mica_runtime::root(disk.run())?, _lock: None });
+            return Ok(Tree { root: mica_runtime::root(disk.run())?, record, _lock: None });
         }
+        disk.forget_volatile();
         let stack = OverlayMount {
             lowers: top_first(&definition),
             upper: Some(disk.upper()),
             work: Some(disk.work()),
             volatile: false,
         };
-        Ok(Tree { root: stack.mount_detached(access == Access::Read)?, _lock: Some(lock) })
+        Ok(Tree { root: stack.mount_detached(access == Access::Read)?, record, _lock: Some(lock) })
     }
 }
 

@@ -48,7 +48,7 @@ impl Local {
             name: String::new(),
             image: request.config.image.clone(),
             image_id: image.id.to_string(),
-            command: definition.command.join(" "),
+            command: shown_command(&definition.command),
             created: now,
             labels: definition.config.labels.clone().unwrap_or_default(),
             network_mode: definition.host_config.network_mode.clone(),
@@ -85,9 +85,18 @@ impl Local {
         let mut host_config = request.host_config.clone();
         let warnings = self.check_host_config(&mut host_config)?;
         check_config(&config)?;
+        let mode = host_config.network_mode.as_str();
+        let joined = mode.strip_prefix("container:");
+        if joined.is_some() && !config.hostname.is_empty() {
+            return Err(Error::invalid("conflicting options: hostname and the network mode"));
+        }
         if config.hostname.is_empty() {
-            config.hostname = match host_config.network_mode.as_str() {
-                "host" => system::host_name(),
+            config.hostname = match (mode, joined) {
+                (_, Some(other)) => {
+                    let database = self.database();
+                    Record::find(&database, other)?.definition(&database)?.config.hostname
+                }
+                ("host", None) => system::host_name(),
                 _ => id.short().to_owned(),
             };
         }
@@ -270,6 +279,14 @@ fn merge_environment(image: Vec<String>, own: Vec<String>) -> Option<Vec<String>
         }
     }
     Some(merged)
+}
+
+/// The command as listings show it: docker quotes arguments with spaces, but never the program.
+fn shown_command(words: &[String]) -> String {
+    let shown = words.iter().enumerate().map(|(index, word)| {
+        if index > 0 && word.contains(' ') { format!("'{word}'") } else { word.clone() }
+    });
+    shown.collect::<Vec<_>>().join(" ")
 }
 
 fn command(config: &ContainerConfig) -> Result<Vec<String>> {

@@ -36,7 +36,10 @@ impl Local {
     }
 
     fn announce(&self, record: &Record, action: &str, id: &str, request: &ExecRequest) {
-        let action = format!("{action}: {}", request.command.join(" "));
+        // docker ends the program with a space, arguments or not.
+        let (program, arguments) =
+            request.command.split_first().map_or(("", &[][..]), |(program, rest)| (program.as_str(), rest));
+        let action = format!("{action}: {program} {}", arguments.join(" "));
         self.events.append(&events::container(record, &action, &[("execID", id.to_owned())]));
     }
 
@@ -125,7 +128,9 @@ fn process(definition: &Definition, request: &ExecRequest) -> Result<ProcessPlan
     });
     let document =
         document.map_err(|source| Error::invalid(format!("the process is not valid: {source}")))?;
-    Ok(ProcessPlan::from_oci(&document).map_err(|source| mica_runtime::RuntimeError::Plan { source })?)
+    let plan =
+        ProcessPlan::from_oci(&document).map_err(|source| mica_runtime::RuntimeError::Plan { source })?;
+    Ok(if request.privileged { plan.with_rights_we_hold() } else { plan })
 }
 
 /// The container's environment, the request's own over it by name.
@@ -140,8 +145,7 @@ fn exec_environment(definition: &Definition, request: &ExecRequest) -> Vec<Strin
     merged
 }
 
-/// All capabilities that this program knows (capabilities(7)); the runtime leaves out what the
-/// kernel does not have.
+/// All capabilities that this program knows (capabilities(7)); those that we lack are left out later.
 fn every_capability() -> Vec<Capability> {
     use Capability as C;
     vec![

@@ -7,10 +7,12 @@ use crate::{Local, events, lock};
 use mica_api::types::container::{ContainerSummary, ListOptions, PruneResponse, SummaryHostConfig};
 use mica_model::{ErrorKind, Filters, Timestamp};
 
-/// Filters that `ps` knows; those of later issues (health, networks, volumes) match nothing yet
-/// and are refused rather than ignored.
-const LIST_FILTERS: &[&str] =
-    &["ancestor", "before", "exited", "id", "label", "name", "network", "since", "status"];
+/// Filters that `ps` knows. No container has ports yet, so that docker's `expose` and `publish` are refused rather
+/// than ignored.
+const LIST_FILTERS: &[&str] = &[
+    "ancestor", "before", "exited", "health", "id", "is-task", "label", "name", "network", "since", "status",
+    "volume",
+];
 
 const PRUNE_FILTERS: &[&str] = &["label", "label!", "until"];
 
@@ -209,6 +211,11 @@ impl<'a> Sieve<'a> {
         if let Some(wrong) = filters.values("exited").find(|code| code.parse::<i64>().is_err()) {
             return Err(Error::invalid(format!("invalid filter 'exited={wrong}'")));
         }
+        let known = ["none", "starting", "healthy", "unhealthy"];
+        if let Some(wrong) = filters.values("health").find(|health| !known.contains(health)) {
+            return Err(Error::invalid(format!("invalid filter 'health={wrong}'")));
+        }
+        filters.boolean("is-task", None).map_err(|error| Error::invalid(error.to_string()))?;
         let names: Vec<&str> = filters.values("ancestor").collect();
         let ancestors = (!names.is_empty()).then(|| engine.descendants(&names));
         Ok(Self {
@@ -222,6 +229,14 @@ impl<'a> Sieve<'a> {
     fn wants(&self, record: &Record, observed: &Observed) -> bool {
         let filters = self.filters;
         let exited = !filters.contains("exited")
+    /// Whether a container without a health check, a volume or a service may be listed: none has any yet.
+    fn may_be_plain(&self) -> bool {
+        let filters = self.filters;
+        filters.exact_match("health", "none")
+            && !filters.contains("volume")
+            && filters.boolean("is-task", Some(false)).is_ok_and(|is_task| is_task != Some(true))
+    }
+
             || observed.status == "exited"
                 && filters.any_match("exited", |code| code.parse() == Ok(observed.exit_code));
         exited
@@ -234,6 +249,7 @@ impl<'a> Sieve<'a> {
             && self.before.is_none_or(|before| record.created < before)
             && self.since.is_none_or(|since| record.created > since)
             && self.ancestors.as_ref().is_none_or(|ids| ids.contains(&record.image_id))
+            && self.may_be_plain()
     }
 }
 

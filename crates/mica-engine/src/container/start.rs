@@ -79,6 +79,9 @@ impl Local {
         match launched {
             Ok((started, mut warnings)) => {
                 self.events.append(&events::container(record, "start", &[]));
+                if options.attach.is_some() {
+                    self.events.append(&events::container(record, "attach", &[]));
+                }
                 warnings.extend(started.warnings);
                 let stream = options
                     .attach
@@ -173,9 +176,8 @@ impl Local {
         let disk = self.disk.container(&other.id);
         if !other.observe(&disk).is_running() {
             return Err(Error::state(format!(
-                "cannot join network namespace of a non running container: container {} is {}",
-                other.name,
-                other.observe(&disk).status
+                "cannot join network of a non running container: {}",
+                other.id
             )));
         }
         let descriptor = mica_runtime::namespace(disk.run(), NamespaceKind::Network)?;

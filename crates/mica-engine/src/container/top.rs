@@ -3,9 +3,9 @@
 //! docker runs the host's `ps`; we read `/proc` (proc_pid_stat(5)) and know the options of `ps`
 //! that people give to `top`: `-ef`, `aux` and `-o` with a list of columns.
 
-use crate::Local;
 use crate::container::record::Record;
 use crate::error::{Error, Result};
+use crate::{Local, events};
 use mica_api::types::container::TopResponse;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,6 +19,9 @@ impl Local {
             return Err(Error::state(format!("container {} is not running", record.id)));
         }
         let columns = columns(arguments)?;
+        if !columns.iter().any(|column| column.title == "PID") {
+            return Err(Error::invalid("Couldn't find PID field in ps output"));
+        }
         let host = Host::read();
         let mut pids = mica_runtime::processes(disk.run())?;
         pids.sort_unstable();
@@ -28,6 +31,7 @@ impl Local {
             .filter_map(Process::read)
             .map(|process| columns.iter().map(|column| (column.value)(&process, &host)).collect())
             .collect();
+        self.events.append(&events::container(&record, "top", &[]));
         Ok(TopResponse { titles: columns.iter().map(|column| column.title.to_owned()).collect(), processes })
     }
 }
@@ -69,19 +73,19 @@ const COLUMNS: &[Column] = &[
         title: "RSS",
         value: |p, _| (p.number(RESIDENT_PAGES) * 4).to_string(),
     },
-    Column {
-        names: &["stime", "start", "start_time", "bsdstart"],
-        title: "STIME",
-        value: |p, host| p.start(host),
-    },
+    Column { names: &["stime", "start_time", "bsdstart"], title: "STIME", value: |p, host| p.start(host) },
+    Column { names: &["start"], title: "START", value: |p, host| p.start(host) },
     Column { names: &["etime"], title: "ELAPSED", value: |p, host| clock(p.age_seconds(host)) },
     Column { names: &["tty", "tt", "tname"], title: "TTY", value: |p, _| terminal(p.number(TERMINAL)) },
     Column { names: &["time", "cputime"], title: "TIME", value: |p, host| p.processor_time(host) },
-    Column { names: &["stat", "s", "state"], title: "STAT", value: |p, _| p.state.clone() },
+    Column { names: &["bsdtime"], title: "TIME", value: |p, host| p.short_time(host) },
+    Column { names: &["stat"], title: "STAT", value: |p, _| p.full_state() },
+    Column { names: &["s", "state"], title: "S", value: |p, _| p.state.clone() },
     Column { names: &["ni", "nice"], title: "NI", value: |p, _| p.number(NICE).to_string() },
     Column { names: &["nlwp", "thcount"], title: "NLWP", value: |p, _| p.number(THREADS).to_string() },
     Column { names: &["comm", "ucmd", "ucomm"], title: "COMMAND", value: |p, _| p.name.clone() },
-    Column { names: &["cmd", "args", "command"], title: "CMD", value: |p, _| p.command() },
+    Column { names: &["cmd"], title: "CMD", value: |p, _| p.command() },
+    Column { names: &["args", "command"], title: "COMMAND", value: |p, _| p.command() },
 ];
 
 fn column(name: &str) -> Option<Column> {
@@ -120,13 +124,15 @@ fn columns(arguments: &[String]) -> Result<Vec<Column>> {
 }
 
 const FULL: &[&str] = &["uid", "pid", "ppid", "c", "stime", "tty", "time", "cmd"];
-const LONG: &[&str] = &["user", "pid", "%cpu", "%mem", "vsz", "rss", "tty", "stat", "stime", "time", "args"];
+const LONG: &[&str] =
+    &["user", "pid", "%cpu", "%mem", "vsz", "rss", "tty", "stat", "start", "bsdtime", "args"];
 
 // Places in /proc/PID/stat after the name, proc_pid_stat(5) minus three.
 const PARENT: usize = 1;
 const GROUP: usize = 2;
 const SESSION: usize = 3;
 const TERMINAL: usize = 4;
+const FOREGROUND: usize = 5;
 const USER_TICKS: usize = 11;
 const SYSTEM_TICKS: usize = 12;
 const NICE: usize = 16;
@@ -189,6 +195,25 @@ impl Process {
     fn processor_time(&self, host: &Host) -> String {
         let seconds = self.processor_seconds(host) as u64;
         format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    }
+
+    /// Minutes and seconds, as `ps aux` has them.
+    fn short_time(&self, host: &Host) -> String {
+        let seconds = self.processor_seconds(host) as u64;
+        format!("{}:{:02}", seconds / 60, seconds % 60)
+    }
+
+    /// The state with the marks of ps(1): nice, leader of a session, many threads, in the foreground.
+    fn full_state(&self) -> String {
+        let marks = [
+            ('<', self.number(NICE) < 0),
+            ('N', self.number(NICE) > 0),
+            ('s', self.number(SESSION) == i64::from(self.pid)),
+            ('l', self.number(THREADS) > 1),
+            ('+', self.number(FOREGROUND) == self.number(GROUP)),
+        ];
+        let marks = marks.iter().filter(|(_, holds)| *holds).map(|(mark, _)| *mark);
+        self.state.chars().chain(marks).collect()
     }
 
     fn start(&self, host: &Host) -> String {

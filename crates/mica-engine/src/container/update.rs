@@ -18,6 +18,8 @@ impl Local {
         let _lock = lock::container(&disk, &record.id)?;
         let mut definition = record.definition(&self.database())?;
         let changed = &mut definition.host_config.resources;
+        check_against(changed, &request.resources)
+            .map_err(|reason| Error::invalid(format!("Cannot update container {}: {reason}", record.id)))?;
         merge(changed, &request.resources);
         let mut warnings = limits::check(changed)?;
         if record.observe(&disk).is_running() {
@@ -31,6 +33,27 @@ impl Local {
         self.events.append(&events::container(&record, "update", &[]));
         Ok(warnings)
     }
+}
+
+/// What contradicts the limits that the container has already.
+fn check_against(limits: &Resources, wanted: &Resources) -> std::result::Result<(), &'static str> {
+    if limits.nano_cpus > 0 && wanted.cpu_quota > 0 {
+        return Err("Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set");
+    }
+    if limits.nano_cpus > 0 && wanted.cpu_period > 0 {
+        return Err("Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set");
+    }
+    if limits.cpu_quota > 0 && wanted.nano_cpus > 0 {
+        return Err("Conflicting options: NanoCPUs cannot be updated as CPU Quota has already been set");
+    }
+    if limits.cpu_period > 0 && wanted.nano_cpus > 0 {
+        return Err("Conflicting options: NanoCPUs cannot be updated as CPU Period has already been set");
+    }
+    if limits.memory_swap > 0 && wanted.memory_swap == 0 && wanted.memory > limits.memory_swap {
+        return Err("Memory limit should be smaller than already set memoryswap limit, \
+                    update the memoryswap at the same time");
+    }
+    Ok(())
 }
 
 /// What is zero or empty in the request stays as it is.
@@ -51,13 +74,7 @@ fn merge(limits: &mut Resources, wanted: &Resources) {
     number(&mut limits.memory_reservation, wanted.memory_reservation);
     number(&mut limits.cpu_period, wanted.cpu_period);
     number(&mut limits.cpu_quota, wanted.cpu_quota);
-    if wanted.nano_cpus != 0 {
-        limits.nano_cpus = wanted.nano_cpus;
-        limits.cpu_period = 0;
-        limits.cpu_quota = 0;
-    } else if wanted.cpu_period != 0 || wanted.cpu_quota != 0 {
-        limits.nano_cpus = 0;
-    }
+    number(&mut limits.nano_cpus, wanted.nano_cpus);
     text(&mut limits.cpuset_cpus, &wanted.cpuset_cpus);
     text(&mut limits.cpuset_mems, &wanted.cpuset_mems);
     limits.pids_limit = wanted.pids_limit.or(limits.pids_limit);
@@ -70,10 +87,19 @@ mod tests {
 
     #[test]
     fn what_is_not_said_stays() {
-        let mut limits =
-            Resources { memory: 64 << 20, cpu_shares: 512, cpu_quota: 5000, ..Default::default() };
+        let mut limits = Resources { memory: 64 << 20, cpu_shares: 512, ..Default::default() };
         merge(&mut limits, &Resources { nano_cpus: 500_000_000, ..Default::default() });
         assert_eq!((limits.memory, limits.cpu_shares), (64 << 20, 512));
-        assert_eq!((limits.nano_cpus, limits.cpu_quota), (500_000_000, 0));
+        assert_eq!(limits.nano_cpus, 500_000_000);
+    }
+
+    #[test]
+    fn what_contradicts_is_refused() {
+        let limits = Resources { memory_swap: 64 << 20, nano_cpus: 1, ..Default::default() };
+        let more = Resources { memory: 128 << 20, ..Default::default() };
+        assert!(check_against(&limits, &more).is_err());
+        assert!(check_against(&limits, &Resources { memory_swap: 256 << 20, ..more }).is_ok());
+        assert!(check_against(&limits, &Resources { cpu_quota: 1000, ..Default::default() }).is_err());
+        assert!(check_against(&limits, &Resources { nano_cpus: 2, ..Default::default() }).is_ok());
     }
 }

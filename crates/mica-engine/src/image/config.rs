@@ -6,6 +6,7 @@ use crate::image::list::Catalogue;
 use crate::image::record::{ImageRecord, LayerRecord};
 use mica_api::types::container::{ContainerConfig, Empty, Healthcheck};
 use mica_image::{Config, ImageConfig};
+use mica_model::ErrorKind;
 use mica_snapshot::LayerKey;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -41,7 +42,12 @@ impl Local {
     pub(crate) fn descendants(&self, names: &[&str]) -> Result<Vec<String>> {
         let mut wanted = Vec::new();
         for name in names {
-            wanted.push(ImageRecord::find(&self.database(), name)?);
+            match ImageRecord::find(&self.database(), name) {
+                Ok(image) => wanted.push(image),
+                // Nothing stands on what is not there.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
         let catalogue = Catalogue::read(self)?;
         let stands_on =

@@ -80,6 +80,30 @@ impl CapabilitySets {
     }
 }
 
+impl CapabilitySets {
+    /// The sets without what `mask` lacks.
+    pub(crate) fn within(self, mask: u64) -> Self {
+        Self {
+            bounding: self.bounding & mask,
+            effective: self.effective & mask,
+            inheritable: self.inheritable & mask,
+            permitted: self.permitted & mask,
+            ambient: self.ambient & mask,
+        }
+    }
+}
+
+/// The capabilities that this thread's programs can ever gain, of those that this code knows.
+pub(crate) fn bounding_set() -> u64 {
+    (0..CAPABILITY_COUNT)
+        .map(|number| 1 << number)
+        .filter(|&bit| {
+            let one = rustix::thread::CapabilitySet::from_bits_retain(bit);
+            rustix::thread::capability_is_in_bounding_set(one) == Ok(true)
+        })
+        .sum()
+}
+
 fn mask(names: Option<&Capabilities>) -> Result<u64, PlanError> {
     let mut bits = 0;
     for name in names.into_iter().flatten() {

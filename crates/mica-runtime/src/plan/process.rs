@@ -97,6 +97,14 @@ impl ProcessPlan {
         })
     }
 
+    /// Leaves out the capabilities that this process itself could not gain: on a machine whose root is limited, or
+    /// whose kernel lacks some, "all of them" means all that there are.
+    #[must_use]
+    pub fn with_rights_we_hold(mut self) -> Self {
+        self.capabilities = self.capabilities.within(super::capability::bounding_set());
+        self
+    }
+
     /// Whether it gets a terminal.
     pub fn has_terminal(&self) -> bool {
         self.terminal

@@ -5,9 +5,10 @@ use crate::command::container::definition::variables;
 use crate::command::container::session::{self, End, Session};
 use crate::command::{Command, Operands, Visibility};
 use crate::context::Context;
-use crate::report::{Failure, Outcome, SUCCESS};
+use crate::report::{CANNOT_EXECUTE, FAILURE, Failure, Outcome, SUCCESS, engine_words};
 use mica_api::types::container::AttachStreams;
 use mica_api::types::exec::ExecRequest;
+use mica_model::ErrorKind;
 
 /// The entry of the table.
 pub const COMMAND: Command = Command {
@@ -42,13 +43,26 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     }
     let detach_keys = session::detach_keys(matches, context)?;
     let streams = request.attach;
-    let Some(stream) = context.engine()?.exec(&request)?.stream else { return Ok(SUCCESS) };
+    let started = context.engine()?.exec(&request).map_err(|error| refused(error, &request, context))?;
+    let Some(stream) = started.stream else { return Ok(SUCCESS) };
     let session = Session { signalled: None, streams, detach_keys };
     match session::follow(&stream, session, context)? {
         End::Exited(code) => Ok(code),
         End::Detached => Ok(SUCCESS),
         End::Lost => Err(Failure::refused("the connection broke off before the command ended")),
     }
+}
+
+/// docker's codes: in the background every failure is an ordinary one; else what cannot be set up, such as a user who
+/// does not exist, could not be executed.
+fn refused(error: mica_api::Error, request: &ExecRequest, context: &Context<'_>) -> Failure {
+    let code = match error.kind {
+        _ if request.detach => FAILURE,
+        ErrorKind::InvalidArgument => CANNOT_EXECUTE,
+        _ => return error.into(),
+    };
+    context.say_error(&format!("{}\n", engine_words(&error)));
+    Failure::Reported { code }
 }
 
 fn request(matches: &Matches, context: &Context<'_>) -> Result<ExecRequest, Failure> {

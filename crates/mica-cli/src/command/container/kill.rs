@@ -5,6 +5,7 @@ use crate::command::container::{CONTAINERS, each};
 use crate::command::{Command, Operands, Visibility};
 use crate::context::Context;
 use crate::report::Outcome;
+use mica_model::ErrorKind;
 
 /// The entry of the table.
 pub const COMMAND: Command = Command {
@@ -21,5 +22,12 @@ pub const COMMAND: Command = Command {
 fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let signal =
         matches.text("signal").filter(|signal| !signal.is_empty()).unwrap_or_else(|| "SIGKILL".to_owned());
-    each(&matches.operands(), context, |engine, reference| engine.container_kill(reference, &signal))
+    each(&matches.operands(), context, |engine, reference| {
+        engine.container_kill(reference, &signal).map_err(|mut error| {
+            if error.kind == ErrorKind::NotFound {
+                error.message = format!("cannot kill container: {reference}: {}", error.message);
+            }
+            error
+        })
+    })
 }

@@ -57,7 +57,7 @@ impl RunArguments {
         if matches.on("detach") {
             if matches.given("attach") {
                 let message = "conflicting options: cannot specify both --attach and --detach";
-                return Err(Failure::refused_launch(message));
+                return Err(Failure::refused(message));
             }
             (config.attach_stdin, config.attach_stdout, config.attach_stderr) = (false, false, false);
             config.stdin_once = false;

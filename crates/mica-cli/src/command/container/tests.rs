@@ -175,8 +175,8 @@ fn wrong_uses_never_reach_the_engine() {
         ),
         (
             "run -d -a stdout box",
-            125,
-            "mica: conflicting options: cannot specify both --attach and --detach\n",
+            1,
+            "conflicting options: cannot specify both --attach and --detach\n",
         ),
         ("run --pull soon box", 125, "mica: invalid pull option: 'soon': must be one of"),
         ("run --network= box", 125, "mica: no name set for network\n"),

@@ -25,6 +25,10 @@ pub fn with_image<T>(
     }
     match request(engine) {
         Err(error) if definition.pull == Pull::Missing && is_image_missing(&error, definition, engine) => {
+            let image = &definition.request.config.image;
+            if let Err(error) = mica_model::Reference::parse_normalized(image) {
+                return Err(Failure::launch(Error::new(ErrorKind::InvalidArgument, error.to_string())));
+            }
             if !definition.is_pull_quiet {
                 let name = with_tag(&definition.request.config.image);
                 context.say_error(&format!("Unable to find image '{name}' locally\n"));
@@ -74,7 +78,11 @@ impl IdFile {
                     "container ID file found, make sure the other container isn't running or delete {path}"
                 )))
             }
-            Err(source) => Err(Failure::File { action: "open", path: path.to_owned(), source }),
+            Err(source) => Err(Failure::File {
+                action: "failed to create the container ID file: open",
+                path: path.to_owned(),
+                source,
+            }),
         }
     }
 

@@ -57,7 +57,8 @@ pub fn labels(files: &[String], flags: &[String]) -> Result<BTreeMap<String, Str
         labels.insert(name.to_owned(), value.to_owned());
     };
     for file in files {
-        lines(file)?.iter().for_each(|line| add(line));
+        // docker takes a line without a value for a variable to import, which labels have none of.
+        lines(file)?.iter().filter(|line| line.contains('=')).for_each(|line| add(line));
     }
     flags.iter().for_each(|flag| add(flag));
     Ok(labels)
