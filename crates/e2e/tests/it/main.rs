@@ -1,5 +1,6 @@
 //! One binary for all behaviour tests; a module per command, named as the command is.
 
+mod archive_hostile;
 mod container_cp;
 mod container_exec;
 mod container_logs;
@@ -10,3 +11,4 @@ mod image_commit;
 mod image_load;
 mod image_ls;
 mod image_save;
+mod peers;

@@ -1,6 +1,6 @@
 //! Images: what is listed, what `inspect` shows, how they come and go.
 
-use crate::types::container::{ContainerConfig, GraphDriver};
+use crate::types::container::{ContainerConfig, Empty, GraphDriver, Healthcheck};
 use mica_model::{Filters, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ pub struct ImageInspect {
     pub comment: String,
     pub created: Option<String>,
     pub author: String,
-    pub config: Option<ContainerConfig>,
+    pub config: Option<ImageDefaults>,
     pub architecture: String,
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub variant: String,
@@ -62,6 +62,57 @@ pub struct ImageInspect {
     pub metadata: ImageMetadata,
     /// Where each layer lies on this host, base first (ours; docker has no such field).
     pub layer_paths: Vec<String>,
+}
+
+/// What an image brings to its containers. Since version 1.50 of the Engine API without the fields of
+/// [`ContainerConfig`] that no image has, and without those that are empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[expect(missing_docs, reason = "the fields carry docker's names and meanings one for one")]
+pub struct ImageDefaults {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exposed_ports: Option<BTreeMap<String, Empty>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmd: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<BTreeMap<String, Empty>>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub working_dir: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Healthcheck>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_build: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shell: Option<Vec<String>>,
+}
+
+impl From<ContainerConfig> for ImageDefaults {
+    fn from(config: ContainerConfig) -> Self {
+        Self {
+            user: config.user,
+            exposed_ports: config.exposed_ports,
+            env: config.env.filter(|env| !env.is_empty()),
+            entrypoint: config.entrypoint.filter(|words| !words.is_empty()),
+            cmd: config.cmd.filter(|words| !words.is_empty()),
+            volumes: config.volumes,
+            working_dir: config.working_dir,
+            labels: config.labels,
+            stop_signal: config.stop_signal,
+            healthcheck: config.healthcheck,
+            on_build: config.on_build,
+            shell: config.shell,
+        }
+    }
 }
 
 /// The layers of an image.

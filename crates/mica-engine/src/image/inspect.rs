@@ -32,7 +32,7 @@ impl Local {
                 .filter(|created| !created.is_never())
                 .map(|created| created.to_string()),
             author: config.author().to_owned(),
-            config: Some(container_config(&config)),
+            config: Some(container_config(&config).into()),
             architecture: config.architecture().to_owned(),
             variant: config.variant().to_owned(),
             os: config.os().to_owned(),
