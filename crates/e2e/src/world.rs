@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Where worlds are made unless `MICA_TEST_DIRECTORY` says otherwise: on a disk, as overlay wants one.
@@ -106,6 +107,19 @@ impl World {
         Invocation::new(&self.program, owned(arguments), &self.environment)
     }
 
+    /// A command that another program runs, such as `strace`, which has `leading` arguments of its own.
+    pub fn invoke_by<A: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        leading: &[&str],
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Invocation {
+        let mut all = owned(leading);
+        all.push(self.program.clone().into());
+        all.extend(owned(arguments));
+        Invocation::new(Path::new(program), all, &self.environment)
+    }
+
     /// Runs a command on a terminal.
     ///
     /// # Panics
@@ -122,9 +136,20 @@ impl World {
     /// If it does not start.
     #[track_caller]
     pub fn sleeper(&self, name: &str) -> String {
-        // `sleep` as process 1 has no handler for SIGTERM; a shell with a trap ends willingly.
-        let script = "trap 'exit 0' TERM; sleep 1000 & wait";
-        self.mica(["run", "-d", "--name", name, "busybox", "sh", "-c", script]).success().line()
+        // `sleep` as process 1 has no handler for SIGTERM; a shell with a trap ends willingly, once it has set it.
+        let script = "trap 'exit 0' TERM; echo ready; sleep 1000 & wait";
+        let id = self.mica(["run", "-d", "--name", name, "busybox", "sh", "-c", script]).success().line();
+        self.await_log(name, "ready");
+        id
+    }
+
+    /// Waits until a container has said something.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn await_log(&self, container: &str, part: &str) {
+        self.invoke(["logs", "-f", container]).spawn().stdout_until(part, Duration::from_secs(30));
     }
 
     /// One value of `inspect`.

@@ -3,6 +3,7 @@
 //! ```text
 //! ROOT (default /var/lib/mica, 0710)
 //! ├── mica.db, mica.db-wal, mica.db-shm   names, images, layers, containers (format: database.rs)
+//! ├── reserve                             room for removals on a full disk, see [`Disk::make_reserve`]
 //! ├── image.lock                          flock: shared to record images, exclusive to delete layers
 //! ├── image/                              blobs by digest            (mica-image)
 //! ├── layer/                              layers by diffID           (mica-snapshot)
@@ -22,6 +23,7 @@
 
 use crate::error::{Error, Result};
 use mica_model::ContainerId;
+use rustix::fs::{FallocateFlags, fallocate};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -42,8 +44,25 @@ impl Disk {
                 make_directory(directory)?;
             }
             disk.make_mountpoints()?;
+            disk.make_reserve();
         }
         Ok(disk)
+    }
+
+    /// Room that a removal on a full disk gives up, to write in what it has removed.
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.root.join("reserve")
+    }
+
+    /// Sets room aside, as much as there is up to what several removals need. Without it they
+    /// depend on the room that their own containers leave.
+    pub(crate) fn make_reserve(&self) {
+        let path = self.reserve();
+        let Ok(file) = fs::File::create_new(&path) else { return };
+        let allocate = |size| fallocate(&file, FallocateFlags::empty(), 0, size).is_ok();
+        if !RESERVE_SIZES_BYTES.into_iter().any(allocate) {
+            let _ = fs::remove_file(&path);
+        }
     }
 
     /// The lowest layer of every container: empty files and directories where the engine mounts
@@ -122,6 +141,9 @@ impl Disk {
     }
 }
 
+/// A removal needs about 40 KiB for its transaction.
+const RESERVE_SIZES_BYTES: [u64; 3] = [256 << 10, 128 << 10, 64 << 10];
+
 /// The lock file of a container, within its directory.
 pub(crate) const LOCK_NAME: &str = "lock";
 
@@ -152,6 +174,14 @@ impl ContainerDisk {
 
     pub(crate) fn work(&self) -> PathBuf {
         self.directory.join("work")
+    }
+
+    /// Lets a writable layer be mounted again whose last mount was volatile: the kernel leaves a mark
+    /// that refuses it. What was written is whole unless the host itself went down, and then a
+    /// container with such a layer, being one of `--rm`, is removed.
+    pub(crate) fn forget_volatile(&self) {
+        // Where it cannot be removed the mount fails and tells why.
+        let _ = mica_snapshot::remove_tree(&self.work().join("work/incompat"));
     }
 
     pub(crate) fn hostname(&self) -> PathBuf {

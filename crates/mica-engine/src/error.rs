@@ -170,6 +170,16 @@ impl Error {
             return Some((*hint).to_owned());
         }
         match self.kind() {
+            _ if matches!(self, Self::FormatVersion { .. }) => Some(
+                "a newer mica has written this store: use that one, or another store with --root".to_owned(),
+            ),
+            _ if matches!(self, Self::Runtime(mica_runtime::RuntimeError::Spawn { source }) if source.kind() == io::ErrorKind::NotFound) => {
+                Some("mount /proc: monitors are started by way of /proc/self".to_owned())
+            }
+            ErrorKind::DataLoss => Some(
+                "what the store keeps is damaged: remove the image or container (`rmi -f`, `rm -f`) and load or create it again"
+                    .to_owned(),
+            ),
             ErrorKind::Exhausted => Some(
                 "free some space (`mica system df` tells who uses it, `mica rm` works on a full disk)"
                     .to_owned(),

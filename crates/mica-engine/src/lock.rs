@@ -65,10 +65,10 @@ pub(crate) fn is_held(path: &Path) -> bool {
 }
 
 fn open(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(|source| Error::io("open", path, source))
+    match OpenOptions::new().create(true).truncate(false).write(true).open(path) {
+        // What only reads goes on where nothing can be written.
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(path),
+        other => other,
+    }
+    .map_err(|source| Error::io("open", path, source))
 }

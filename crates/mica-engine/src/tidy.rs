@@ -27,6 +27,7 @@ impl Local {
             }
         }
         self.empty_trash();
+        self.disk.make_reserve();
     }
 
     fn tidy_directory(&self, id: &ContainerId) {

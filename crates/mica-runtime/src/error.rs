@@ -243,7 +243,9 @@ impl SetupError {
             (SetupStep::Clone, Errno::AGAIN) => "the limit of processes is reached",
             (SetupStep::Root, Errno::NODEV) => "this kernel has no overlay file system: modprobe overlay",
             (SetupStep::Root, Errno::PERM) => "mounting needs root (CAP_SYS_ADMIN)",
-            (SetupStep::Root, Errno::INVAL) => "the layers must be on a file system with xattrs and d_type",
+            (SetupStep::Root, Errno::INVAL) => {
+                "the layers must be on a file system with xattrs and d_type that is no overlay itself: choose one with --root"
+            }
             (SetupStep::Mount, Errno::NODEV) => "this kernel lacks that file system",
             (SetupStep::Cgroup, Errno::ROFS) => "the cgroup file system is mounted read-only here",
             (_, Errno::NOSYS) => "this kernel is too old: 5.12 or later is needed",

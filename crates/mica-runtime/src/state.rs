@@ -59,6 +59,9 @@ pub(crate) const STATE_FILE: &str = "state";
 /// Name of the monitor's socket in a run directory.
 pub(crate) const SOCKET_FILE: &str = "monitor.sock";
 
+/// Name of the exit record in a run directory, for an exit file that found no room.
+pub(crate) const EXIT_FILE: &str = "exit.json";
+
 /// Longest state file in bytes: some cgroup paths and numbers.
 const STATE_LENGTH_MAX: usize = 16 << 10;
 
@@ -137,6 +140,25 @@ fn parse_start_ticks(stat: &[u8]) -> Option<u64> {
         return None;
     }
     fields.nth(18)?.parse().ok()
+}
+
+/// How the last run ended, from its exit file or, where a full disk had no room for that, from the
+/// run directory; `None` when neither tells.
+pub fn last_exit(exit_file: &Path, run_directory: &Path) -> Option<ExitRecord> {
+    [exit_file, &run_directory.join(EXIT_FILE)].into_iter().find_map(|path| exit_record(path).ok().flatten())
+}
+
+/// Forgets how the last run ended.
+pub fn forget_exit(exit_file: &Path, run_directory: &Path) -> Result<(), RuntimeError> {
+    for path in [exit_file, &run_directory.join(EXIT_FILE)] {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(RuntimeError::file("remove", path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Reads an exit file; `None` when there is none.

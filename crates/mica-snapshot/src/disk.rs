@@ -100,6 +100,11 @@ impl LayerDirectory {
         self.0.join("layer.json")
     }
 
+    /// Whether its parts are there and its record can be read; its files are not looked at.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.diff().is_dir() && self.recipe().is_file() && self.read_record().is_ok()
+    }
+
     pub(crate) fn read_record(&self) -> Result<LayerRecord> {
         let path = self.record();
         let text = std::fs::read(&path).map_err(io_at("read", &path))?;

@@ -123,6 +123,10 @@ impl IngestedLayer {
         directory.write_record(&self.record)?;
         sync_file(&directory.record())?;
         let target = self.store.directory(&key).0;
+        if !LayerDirectory(target.clone()).is_sound() {
+            // What is left of a damaged one gives way.
+            self.store.discard(&target)?;
+        }
         match fs::rename(&directory.0, &target) {
             Ok(()) => {}
             Err(error)

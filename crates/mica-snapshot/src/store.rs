@@ -60,7 +60,7 @@ impl LayerStore {
     }
 
     /// The registered layer of this digest, when its chain of layers, the lowest first, is
-    /// `chain_below`.
+    /// `chain_below`. One that is visibly damaged counts as absent, so that ingesting it mends it.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -68,7 +68,7 @@ impl LayerStore {
         for chain in [None, LayerKey::chain_of(chain_below)] {
             let key = LayerKey { diff_id: *diff_id, chain };
             let directory = self.directory(&key);
-            if directory.0.try_exists().map_err(io_at("examine", &directory.0))? {
+            if directory.0.try_exists().map_err(io_at("examine", &directory.0))? && directory.is_sound() {
                 return Ok(Some(key));
             }
         }
@@ -100,6 +100,8 @@ impl LayerStore {
                 Ok(record) => keys.push(LayerKey { diff_id: record.diff_id, chain: record.chain }),
                 // Deleted meanwhile.
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                // Damaged: whoever uses it is told, and nobody else is to suffer from it.
+                Err(Error::Record { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -23,6 +23,7 @@ pub(crate) const CONTAINERS: &[Package] = &[
     ("runc", "/usr/sbin/runc"),
     ("docker.io", "/usr/sbin/dockerd"),
     ("bubblewrap", "/usr/bin/bwrap"),
+    ("strace", "/usr/bin/strace"),
     ("tmux", "/usr/bin/tmux"),
     ("zstd", "/usr/bin/zstd"),
 ];

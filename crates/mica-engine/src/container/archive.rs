@@ -73,12 +73,14 @@ impl Local {
         if record.observe(&disk).is_running() {
             return Ok(Tree { root: mica_runtime::root(disk.run())?, record, _lock: None });
         }
-        disk.forget_volatile();
-        let stack = OverlayMount {
-            lowers: top_first(&definition),
-            upper: Some(disk.upper()),
-            work: Some(disk.work()),
-            volatile: false,
+        let mut lowers = top_first(&definition);
+        let stack = if access == Access::Read {
+            // Only looked at, the writable layer is one more to read: so a read-only disk will do.
+            lowers.insert(0, disk.upper());
+            OverlayMount { lowers, upper: None, work: None, volatile: false }
+        } else {
+            disk.forget_volatile();
+            OverlayMount { lowers, upper: Some(disk.upper()), work: Some(disk.work()), volatile: false }
         };
         Ok(Tree { root: stack.mount_detached(access == Access::Read)?, record, _lock: Some(lock) })
     }

@@ -62,7 +62,15 @@ impl Local {
             id,
         };
         let name = chosen_name(&request.name)?;
-        let lock = self.prepare_directory(&record.id, &definition)?;
+        let lock = match self.prepare_directory(&record.id, &definition) {
+            Ok(lock) => lock,
+            Err(error) => {
+                self.discard_directory(&record.id);
+                // An image removed since it was found has taken its layers along.
+                self.database().write(|transaction| image.check_exists(transaction))?;
+                return Err(error);
+            }
+        };
         if let Err(error) = self.store(&mut record, &definition, (&image, name.as_ref())) {
             drop(lock);
             self.discard_directory(&record.id);
@@ -185,7 +193,13 @@ fn lock_new_directory(disk: &ContainerDisk, id: &ContainerId) -> Result<std::fs:
 fn take_root_attributes(upper: &Path, top: Option<&PathBuf>) -> Result<()> {
     let Some(top) = top else { return Ok(()) };
     let fail = |source| Error::io("set the owner and mode of", upper, source);
-    let model = std::fs::metadata(top).map_err(|source| Error::io("examine the layer", top, source))?;
+    let model = std::fs::metadata(top).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::Snapshot(mica_snapshot::Error::Damaged {
+            name: top.display().to_string(),
+            problem: "its directory is missing".to_owned(),
+        }),
+        _ => Error::io("examine the layer", top, source),
+    })?;
     if model.uid() != 0 || model.gid() != 0 {
         std::os::unix::fs::chown(upper, Some(model.uid()), Some(model.gid())).map_err(fail)?;
     }

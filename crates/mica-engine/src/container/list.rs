@@ -57,12 +57,15 @@ impl Local {
 
     /// Writes ends down; a failure (a full disk) only means that the next command does it.
     fn record_ends(&self, ended: &[Record]) {
-        let _ = self.database().write(|transaction| {
+        let written = self.database().write(|transaction| {
             for record in ended {
                 record.save_end(transaction)?;
             }
             Ok(())
         });
+        if written.is_err() {
+            return;
+        }
         for record in ended {
             let _ = self.clear_up_after(record);
         }
@@ -208,14 +211,14 @@ impl<'a> Sieve<'a> {
         if let Some(wrong) = filters.values("status").find(|status| !known.contains(status)) {
             return Err(Error::invalid(format!("invalid filter 'status={wrong}'")));
         }
-        if let Some(wrong) = filters.values("exited").find(|code| code.parse::<i64>().is_err()) {
-            return Err(Error::invalid(format!("invalid filter 'exited={wrong}'")));
-        }
         let known = ["none", "starting", "healthy", "unhealthy"];
         if let Some(wrong) = filters.values("health").find(|health| !known.contains(health)) {
             return Err(Error::invalid(format!("invalid filter 'health={wrong}'")));
         }
         filters.boolean("is-task", None).map_err(|error| Error::invalid(error.to_string()))?;
+        if let Some(wrong) = filters.values("exited").find(|code| code.parse::<i64>().is_err()) {
+            return Err(Error::invalid(format!("invalid filter 'exited={wrong}'")));
+        }
         let names: Vec<&str> = filters.values("ancestor").collect();
         let ancestors = (!names.is_empty()).then(|| engine.descendants(&names));
         Ok(Self {
@@ -226,9 +229,6 @@ impl<'a> Sieve<'a> {
         })
     }
 
-    fn wants(&self, record: &Record, observed: &Observed) -> bool {
-        let filters = self.filters;
-        let exited = !filters.contains("exited")
     /// Whether a container without a health check, a volume or a service may be listed: none has any yet.
     fn may_be_plain(&self) -> bool {
         let filters = self.filters;
@@ -237,6 +237,9 @@ impl<'a> Sieve<'a> {
             && filters.boolean("is-task", Some(false)).is_ok_and(|is_task| is_task != Some(true))
     }
 
+    fn wants(&self, record: &Record, observed: &Observed) -> bool {
+        let filters = self.filters;
+        let exited = !filters.contains("exited")
             || observed.status == "exited"
                 && filters.any_match("exited", |code| code.parse() == Ok(observed.exit_code));
         exited
@@ -246,10 +249,10 @@ impl<'a> Sieve<'a> {
             && filters.pattern_match("id", record.id.as_str())
             && filters.match_kv_list("label", |key| record.labels.get(key).map(String::as_str))
             && filters.exact_match("network", &record.network_mode)
+            && self.may_be_plain()
             && self.before.is_none_or(|before| record.created < before)
             && self.since.is_none_or(|since| record.created > since)
             && self.ancestors.as_ref().is_none_or(|ids| ids.contains(&record.image_id))
-            && self.may_be_plain()
     }
 }
 

@@ -291,7 +291,7 @@ impl Record {
     fn observe_run(&self, disk: &ContainerDisk) -> Observed {
         // A start takes the last exit record away first, so one that is here belongs to this run:
         // the run has ended even while its monitor still tidies up.
-        if let Ok(Some(exit)) = mica_runtime::exit_record(&disk.exit()) {
+        if let Some(exit) = mica_runtime::last_exit(&disk.exit(), disk.run()) {
             return Observed {
                 finished: Timestamp::from_nanoseconds(exit.finished_at),
                 exit_code: i64::from(exit.code),
@@ -314,7 +314,7 @@ impl Record {
     /// Nobody starts it and nothing runs. The start may have come through between those two looks,
     /// so the traces of a run are looked for once more.
     fn observe_absent(&self, disk: &ContainerDisk) -> Observed {
-        let has_ended = matches!(mica_runtime::exit_record(&disk.exit()), Ok(Some(_)));
+        let has_ended = mica_runtime::last_exit(&disk.exit(), disk.run()).is_some();
         match mica_runtime::status(disk.run()) {
             Ok(Liveness::Absent) if !has_ended => self.unseen_end(),
             _ => self.observe_run(disk),

@@ -10,7 +10,7 @@ use crate::disk::LOCK_NAME;
 use crate::error::{Error, Result};
 use crate::{events, lock};
 use mica_api::types::container::RemoveOptions;
-use mica_model::ContainerId;
+use mica_model::{ContainerId, ErrorKind};
 use std::path::PathBuf;
 
 impl Local {
@@ -54,20 +54,35 @@ impl Local {
     /// Removes a container that does not run and whose lock is held.
     pub(crate) fn remove_record(&self, record: &mut Record) -> Result<()> {
         let trashed = self.trash_directory(&record.id);
-        let removed = self.database().write(|transaction| record.delete(transaction));
-        if removed.is_err() && trashed.is_ok() {
-            // A full disk: what was just renamed away is room to write the deletion in.
-            self.delete_trashed(&record.id);
-            self.database().write(|transaction| record.delete(transaction))?;
-        } else {
-            removed?;
-        }
+        self.delete_record(record, trashed.is_ok())?;
         self.clean_run_directory(&record.id);
         record.stage = Stage::Removing;
         // The removal itself is done; an event that finds no room must not undo that.
         self.events.append(&events::container(record, "destroy", &[]));
         self.delete_trashed(&record.id);
         trashed
+    }
+
+    /// Deletes the record. A full disk has no room to write that down in, so room is made: by folding
+    /// the log back, by giving up the reserve, and by deleting what was just renamed away.
+    fn delete_record(&self, record: &Record, is_trashed: bool) -> Result<()> {
+        let attempt = || self.database().write(|transaction| record.delete(transaction));
+        let fold = || drop(self.database().fold());
+        let give_up_reserve = || drop(std::fs::remove_file(self.disk.reserve()));
+        let delete = || {
+            if is_trashed {
+                self.delete_trashed(&record.id)
+            }
+        };
+        let mut outcome = attempt();
+        for make_room in [&fold as &dyn Fn(), &give_up_reserve, &delete] {
+            match outcome {
+                Err(error) if error.kind() == ErrorKind::Exhausted => make_room(),
+                other => return other,
+            }
+            outcome = attempt();
+        }
+        outcome
     }
 
     pub(crate) fn trash_directory(&self, id: &ContainerId) -> Result<()> {

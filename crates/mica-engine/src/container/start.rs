@@ -41,7 +41,8 @@ impl Local {
             // Before its only trace goes, the end of the last run is written down.
             self.database().write(|transaction| record.save_state(transaction))?;
         }
-        remove_exit_record(&disk)?;
+        mica_runtime::forget_exit(&disk.exit(), disk.run())?;
+        disk.forget_volatile();
         record.stage = Stage::Running;
         record.started = Timestamp::from(std::time::SystemTime::now());
         record.finished = Timestamp::NEVER;
@@ -78,10 +79,10 @@ impl Local {
             .and_then(|(plan, warnings)| Ok((launcher.start(plan)?, warnings)));
         match launched {
             Ok((started, mut warnings)) => {
-                self.events.append(&events::container(record, "start", &[]));
                 if options.attach.is_some() {
                     self.events.append(&events::container(record, "attach", &[]));
                 }
+                self.events.append(&events::container(record, "start", &[]));
                 warnings.extend(started.warnings);
                 let stream = options
                     .attach
@@ -269,15 +270,6 @@ fn stdin(definition: &Definition) -> StdinPlan {
 
 fn attach(streams: AttachStreams) -> Attach {
     Attach { stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr }
-}
-
-fn remove_exit_record(disk: &ContainerDisk) -> Result<()> {
-    match std::fs::remove_file(disk.exit()) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove", &disk.exit(), source))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Makes the run directory; a killed monitor's leftovers are ended first.

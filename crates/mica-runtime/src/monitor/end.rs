@@ -2,8 +2,9 @@
 
 use super::relay::Relay;
 use super::{is_container, now};
-use crate::order::{LastCommand, MonitorOrder};
+use crate::order::{Job, LastCommand, MonitorOrder};
 use crate::plan::EventPlan;
+use crate::state::EXIT_FILE;
 use crate::{ExitRecord, cgroup};
 use mica_model::Timestamp;
 use mica_model::frame::FrameKind;
@@ -45,7 +46,11 @@ pub(super) fn finish(mut relay: Relay, order: &MonitorOrder) {
         error: String::new(),
     };
     if let Some(path) = &order.exit_file {
-        write_record(path, &record);
+        let written = write_record(path, &record);
+        if let (Err(_), Job::Container(job)) = (written, &order.job) {
+            // A full disk. The run directory lies elsewhere, on a file system in memory.
+            let _ = write_record(&job.run_directory.join(EXIT_FILE), &record);
+        }
     }
     if let Some(plan) = &order.events {
         announce(plan, &record);
@@ -80,13 +85,12 @@ fn reap(relay: &Relay) -> u32 {
 
 /// By way of a temporary name, so that a reader sees all or nothing. Not synced: after a crash of
 /// the host the container counts as ended with code 255 anyway.
-fn write_record(path: &Path, record: &ExitRecord) {
-    let Ok(text) = serde_json::to_vec(record) else { return };
+fn write_record(path: &Path, record: &ExitRecord) -> std::io::Result<()> {
+    let text = serde_json::to_vec(record)?;
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
-    if fs::write(&temporary, text).is_ok() {
-        let _ = fs::rename(&temporary, path);
-    }
+    fs::write(&temporary, text)?;
+    fs::rename(&temporary, path)
 }
 
 fn announce(plan: &EventPlan, record: &ExitRecord) {
@@ -204,11 +208,23 @@ mod tests {
     }
 
     #[test]
+    fn a_record_without_room_is_found_in_the_run_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("no/such/directory/exit.json");
+        assert!(write_record(&missing, &record()).is_err());
+        assert_eq!(crate::last_exit(&missing, directory.path()), None);
+        write_record(&directory.path().join(EXIT_FILE), &record()).unwrap();
+        assert_eq!(crate::last_exit(&missing, directory.path()), Some(record()));
+        crate::forget_exit(&missing, directory.path()).unwrap();
+        assert_eq!(crate::last_exit(&missing, directory.path()), None);
+    }
+
+    #[test]
     fn a_record_is_read_back() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("exit.json");
         assert_eq!(crate::exit_record(&path).unwrap(), None);
-        write_record(&path, &record());
+        write_record(&path, &record()).unwrap();
         assert_eq!(crate::exit_record(&path).unwrap(), Some(record()));
     }
 }

@@ -1,0 +1,144 @@
+//! What is left when a monitor, a command or the host goes down: the container is known to have ended, or goes on.
+
+use crate::fault::check_invariants;
+use e2e::World;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Kills the monitor of a container and waits until it is gone.
+#[track_caller]
+fn kill_monitor(id: &str) {
+    let monitor = monitor_of(id).expect("a monitor");
+    kill_process(monitor, Signal::KILL).unwrap();
+    let deadline = std::time::Instant::now() + LIMIT;
+    while monitor_of(id).is_some() {
+        assert!(std::time::Instant::now() < deadline, "the monitor does not die");
+        // It is no child of ours, so nothing tells when it is gone.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn monitor_of(id: &str) -> Option<Pid> {
+    fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let words = fs::read(entry.path().join("cmdline")).ok()?;
+        let mut words = words.split(|&byte| byte == 0);
+        let is_it = words.next() == Some(b"mica-monitor") && words.next() == Some(id.as_bytes());
+        is_it.then(|| entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)).flatten()
+    })
+}
+
+fn state(world: &World, name: &str) -> String {
+    world.inspect(name, "{{.State.Status}} {{.State.ExitCode}} {{.State.Running}} {{.State.Pid}}")
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_killed_monitor_takes_its_container_along() {
+    let world = World::with_busybox();
+    let id = world.sleeper("orphan");
+    let mut waiting = world.invoke(["wait", "orphan"]).spawn();
+    let mut following = world.invoke(["logs", "-f", "orphan"]).spawn();
+    kill_monitor(&id);
+    assert_eq!(state(&world, "orphan"), "exited 255 false 0");
+    waiting.wait(LIMIT).success();
+    following.wait(LIMIT);
+    world.mica(["exec", "orphan", "true"]).code(1).stderr_contains("is not running");
+    world.mica(["ps", "-a"]).success().stdout_contains("Exited (255)");
+    world.mica(["start", "orphan"]).success();
+    world.mica(["exec", "orphan", "true"]).success();
+    kill_monitor(&id);
+    world.mica(["stop", "orphan"]).success();
+    world.mica(["rm", "-f", "orphan"]).success();
+    check_invariants(&world);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_paused_container_without_its_monitor_can_be_removed() {
+    let world = World::with_busybox();
+    let id = world.sleeper("frozen");
+    world.mica(["pause", "frozen"]).success();
+    kill_monitor(&id);
+    assert_eq!(state(&world, "frozen"), "exited 255 false 0");
+    world.mica(["rm", "frozen"]).success();
+    check_invariants(&world);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_container_of_rm_without_its_monitor_goes_with_the_next_listing() {
+    let world = World::with_busybox();
+    let script = "trap 'exit 0' TERM; sleep 1000 & wait";
+    let id =
+        world.mica(["run", "-d", "--rm", "--name", "gone", "busybox", "sh", "-c", script]).success().line();
+    kill_monitor(&id);
+    // Until then it works: the mark of its unsynced layer does not stand in the way.
+    world.mica(["cp", "gone:/etc/passwd", "-"]).success();
+    world.mica(["start", "gone"]).success();
+    kill_monitor(&id);
+    world.mica(["ps", "-a"]).success();
+    world.mica(["ps", "-aq"]).success().stdout_is("");
+    check_invariants(&world);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_containers_outlive_the_commands_that_show_them() {
+    let world = World::with_busybox();
+    let script = "n=0; while :; do n=$((n+1)); echo line $n; sleep 0.05; done";
+    let mut run = world.invoke(["run", "--name", "talker", "busybox", "sh", "-c", script]).spawn();
+    run.stdout_until("line 2", LIMIT);
+    let pid = world.inspect("talker", "{{.State.Pid}}");
+    for command in
+        [&["attach", "talker"][..], &["logs", "-f", "talker"], &["stats", "talker"], &["wait", "talker"]]
+    {
+        let mut shown = world.invoke(command).spawn();
+        if command[0] != "wait" {
+            shown.stdout_until("", LIMIT);
+        }
+        shown.signal(Signal::KILL);
+        shown.wait(LIMIT).code(137);
+    }
+    run.signal(Signal::KILL);
+    run.wait(LIMIT).code(137);
+    assert_eq!(world.inspect("talker", "{{.State.Status}} {{.State.Pid}}"), format!("running {pid}"));
+    let seen = world.mica(["logs", "talker"]).success().lines().len();
+    let mut following = world.invoke(["logs", "-f", "talker"]).spawn();
+    following.stdout_until(&format!("line {}\n", seen + 5), LIMIT);
+    following.signal(Signal::KILL);
+    following.wait(LIMIT).code(137);
+    let lines = world.mica(["logs", "talker"]).success().lines();
+    let expected: Vec<String> = (1..=lines.len()).map(|number| format!("line {number}")).collect();
+    assert_eq!(lines, expected, "the log has a gap");
+    world.mica(["rm", "-f", "talker"]).success();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_after_a_reboot_what_ran_has_exited_and_starts_again() {
+    let world = World::with_busybox();
+    let ids = [world.sleeper("running"), world.sleeper("paused")];
+    world.mica(["pause", "paused"]).success();
+    let gone =
+        world.mica(["run", "-d", "--rm", "--name", "gone", "busybox", "sleep", "1000"]).success().line();
+    world.mica(["create", "--name", "new", "busybox", "true"]).success();
+    world.mica(["run", "--name", "ended", "busybox", "sh", "-c", "exit 3"]).code(3);
+    // A power cut as the containers see it. Their cgroups, which a reboot would take too, are taken by a listing.
+    ids.iter().chain([&gone]).for_each(|id| kill_monitor(id));
+    world.mica(["ps", "-a"]).success();
+    fs::remove_dir_all(world.run_directory()).unwrap();
+    for name in ["running", "paused"] {
+        assert_eq!(state(&world, name), "exited 255 false 0");
+        assert_ne!(world.inspect(name, "{{.State.FinishedAt}}"), "0001-01-01T00:00:00Z");
+        world.mica(["start", name]).success();
+        assert_eq!(world.inspect(name, "{{.State.Status}}"), "running");
+    }
+    assert_eq!(world.inspect("new", "{{.State.Status}}"), "created");
+    assert_eq!(world.inspect("ended", "{{.State.Status}} {{.State.ExitCode}}"), "exited 3");
+    world.mica(["inspect", "gone"]).failure();
+    world.mica(["start", "new", "ended"]).success();
+    check_invariants(&world);
+}
