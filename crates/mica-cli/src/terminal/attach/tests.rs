@@ -2,12 +2,15 @@
 
 use super::super::raw::tests::{TERMINAL, echoes, terminal_pair};
 use super::*;
+use crate::terminal::signals::SignalListener;
 use rustix::pipe::{PipeFlags, pipe_with};
+use signal_hook::consts::SIGUSR1;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::sync::PoisonError;
+use std::sync::{PoisonError, mpsc};
 use std::thread;
+use std::time::Duration;
 
 fn pipe() -> (OwnedFd, OwnedFd) {
     pipe_with(PipeFlags::CLOEXEC).unwrap()
@@ -173,28 +176,24 @@ fn a_terminal_is_raw_meanwhile_and_its_size_is_sent() {
 #[test]
 fn signals_are_handed_over() {
     let _alone = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
+    // While one listener lives the signal has not its default effect, which would end the tests.
+    let _listens = SignalListener::new(&[SIGUSR1]).unwrap();
     let (client, mut monitor) = UnixStream::pair().unwrap();
-    let mut received = Vec::new();
+    let (sender, arrived) = mpsc::channel();
     let mut on_signal = |signal| {
-        received.push(signal);
         send(&mut monitor, FrameKind::Exit, &[0, 0, 0, 9, 0]);
+        sender.send(signal).unwrap();
     };
-    // The proxy listens before it waits, so the signal is raised from inside: by its own handler.
-    let raised = thread::spawn(|| {
-        while !signals_are_listened_for() {
-            thread::yield_now();
+    // The loop may not listen yet, so it is raised until one has arrived.
+    let raised = thread::spawn(move || {
+        loop {
+            signal_hook::low_level::raise(SIGUSR1).unwrap();
+            if let Ok(signal) = arrived.recv_timeout(Duration::from_millis(10)) {
+                return (signal, arrived);
+            }
         }
-        signal_hook::low_level::raise(signal_hook::consts::SIGUSR1)
     });
     let options = AttachOptions { on_signal: Some(&mut on_signal), ..silent() };
     assert_eq!(attach_loop(&client, options).unwrap(), AttachEnd::Exit { code: 9, out_of_memory: false });
-    raised.join().unwrap().unwrap();
-    assert_eq!(received, [signal_hook::consts::SIGUSR1]);
-}
-
-/// Whether SIGUSR1 has a handler, from the mask of caught signals in proc_pid_status(5).
-fn signals_are_listened_for() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
-    u64::from_str_radix(&mask, 16).unwrap() & (1 << (signal_hook::consts::SIGUSR1 - 1)) != 0
+    assert_eq!(raised.join().unwrap().0, SIGUSR1);
 }
