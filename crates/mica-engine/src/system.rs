@@ -85,7 +85,7 @@ impl Local {
     /// Who uses how much disk.
     pub(crate) fn disk_use(&self) -> Result<DiskUsage> {
         let containers = self.list(&ListOptions { all: true, size: true, ..ListOptions::default() })?;
-        let options = ImageListOptions { all: true, shared_size: true, ..ImageListOptions::default() };
+        let options = ImageListOptions { shared_size: true, ..ImageListOptions::default() };
         let mut images = self.list_images(&options)?;
         for image in &mut images {
             image.containers =

@@ -15,6 +15,7 @@ mod fault_monitor;
 mod fault_race;
 mod fault_rights;
 mod image_commit;
+mod image_import;
 mod image_load;
 mod image_ls;
 mod image_save;

@@ -63,7 +63,7 @@ impl Local {
         let disk = self.disk.container(&record.id);
         let _lock = lock::container(&disk, &record.id)?;
         let _frozen = match record.observe(&disk).status {
-            "running" if is_paused => match Frozen::new(disk.run()) {
+            "running" if is_paused => match Frozen::new(self, record, disk.run()) {
                 // It has just ended by itself.
                 Err(Error::Runtime(mica_runtime::RuntimeError::NotRunning { .. })) => None,
                 frozen => Some(frozen?),
@@ -106,22 +106,29 @@ fn is_empty(diff_id: Digest) -> bool {
 }
 
 /// A container whose processes stand still until this is dropped.
-#[derive(Debug)]
 struct Frozen<'a> {
+    engine: &'a Local,
+    record: &'a Record,
     run_directory: &'a Path,
 }
 
 impl<'a> Frozen<'a> {
-    fn new(run_directory: &'a Path) -> Result<Self> {
-        let frozen = Self { run_directory };
-        mica_runtime::pause(run_directory)?;
-        Ok(frozen)
+    fn new(engine: &'a Local, record: &'a Record, run_directory: &'a Path) -> Result<Self> {
+        if let Err(error) = mica_runtime::pause(run_directory) {
+            // Some of its processes may stand still already.
+            let _ = mica_runtime::resume(run_directory);
+            return Err(error.into());
+        }
+        engine.events.append(&events::container(record, "pause", &[]));
+        Ok(Self { engine, record, run_directory })
     }
 }
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
         // It fails for a container that was killed meanwhile, which is no longer frozen either.
-        let _ = mica_runtime::resume(self.run_directory);
+        if mica_runtime::resume(self.run_directory).is_ok() {
+            self.engine.events.append(&events::container(self.record, "unpause", &[]));
+        }
     }
 }
