@@ -67,8 +67,10 @@ impl Local {
             Err(error) => {
                 self.discard_directory(&record.id);
                 // An image removed since it was found has taken its layers along.
-                self.database().write(|transaction| image.check_exists(transaction))?;
-                return Err(error);
+                return match ImageRecord::by_id(&self.database(), &image.id) {
+                    Ok(None) => Err(Error::NoSuchImage { reference: request.config.image.clone() }),
+                    _ => Err(error),
+                };
             }
         };
         if let Err(error) = self.store(&mut record, &definition, (&image, name.as_ref())) {
