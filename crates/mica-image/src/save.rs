@@ -19,8 +19,8 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, BufWriter, Write};
 
-/// How much is given to the output at once, in bytes.
-const BUFFER_SIZE: usize = 1 << 20;
+/// How much is gathered for the output at least, in bytes; larger pieces go there without a copy.
+const BUFFER_SIZE: usize = 64 << 10;
 /// What a tar archive is a multiple of, in bytes.
 const BLOCK: u64 = 512;
 

@@ -13,9 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
-/// Bytes written at once: as many as the writers above pass on without a copy.
-const WRITTEN_CHUNK: usize = 1 << 20;
-/// How many chunks the hash may be behind.
+/// How many chunks the hash, or the output, may be behind.
 const BEHIND: usize = 16;
 
 type Piece = (Arc<Vec<u8>>, usize);
@@ -30,10 +28,10 @@ pub(crate) struct Source<R> {
     end: usize,
 }
 
-/// Writes an archive and passes all of it on to a hasher.
-pub(crate) struct Output<W> {
-    inner: W,
+/// Takes an archive and passes all of it on to a hasher and to a writer.
+pub(crate) struct Output {
     to_hasher: SyncSender<Piece>,
+    to_writer: SyncSender<Piece>,
     pool: Pool,
     chunk: Arc<Vec<u8>>,
     filled: usize,
@@ -55,14 +53,40 @@ pub(crate) fn with_hash<R: Read, T>(reader: R, work: impl FnOnce(Source<R>) -> T
     })
 }
 
-/// Runs `work` on an output to `writer`, and answers the digest of all that was written with its
-/// result. What `work` did not [`Output::finish`] is lost.
-pub(crate) fn with_written_hash<W: Write, T>(writer: W, work: impl FnOnce(Output<W>) -> T) -> (T, Digest) {
-    beside_hasher(|to_hasher| {
-        let mut pool = Pool::new(WRITTEN_CHUNK);
-        let chunk = pool.free_chunk();
-        work(Output { inner: writer, to_hasher, pool, chunk, filled: 0 })
-    })
+/// Runs `work` on a thread of its own with an output to `writer`, and answers the digest of all that
+/// was written with its result. What `work` did not [`Output::finish`] is lost.
+///
+/// # Errors
+/// Those of `writer`, before any of `work`.
+pub(crate) fn with_written_hash<T: Send>(
+    mut writer: impl Write,
+    work: impl FnOnce(Output) -> T + Send,
+) -> io::Result<(T, Digest)> {
+    let (to_writer, pieces) = sync_channel::<Piece>(BEHIND);
+    let (outcome, digest) = beside_hasher(|to_hasher| {
+        std::thread::scope(|scope| {
+            let worker = scope.spawn(move || {
+                let mut pool = Pool::new(CHUNK);
+                let chunk = pool.free_chunk();
+                work(Output { to_hasher, to_writer, pool, chunk, filled: 0 })
+            });
+            let written = write_all(&mut writer, &pieces);
+            // A worker that still has something learns so that nobody wants it.
+            drop(pieces);
+            match worker.join() {
+                Ok(result) => written.map(|()| result),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    });
+    outcome.map(|result| (result, digest))
+}
+
+fn write_all(writer: &mut impl Write, pieces: &Receiver<Piece>) -> io::Result<()> {
+    while let Ok((chunk, length)) = pieces.recv() {
+        writer.write_all(&chunk[..length])?;
+    }
+    writer.flush()
 }
 
 fn beside_hasher<T>(work: impl FnOnce(SyncSender<Piece>) -> T) -> (T, Digest) {
@@ -108,7 +132,7 @@ impl Pool {
     }
 }
 
-impl<W: Write> Output<W> {
+impl Output {
     /// Lets `fill` put bytes into a part of the archive that is at most `limit` long and not empty,
     /// and answers how many it put there.
     pub(crate) fn fill(
@@ -127,26 +151,26 @@ impl<W: Write> Output<W> {
         Ok(count)
     }
 
-    /// Writes what was gathered.
+    /// Hands on what was gathered.
     pub(crate) fn finish(mut self) -> io::Result<()> {
-        self.hand_on()?;
-        self.inner.flush()
+        self.hand_on()
     }
 
     fn hand_on(&mut self) -> io::Result<()> {
         let length = std::mem::take(&mut self.filled);
         let next = self.pool.free_chunk();
         let full = std::mem::replace(&mut self.chunk, next);
-        if self.to_hasher.send((Arc::clone(&full), length)).is_err() {
-            return Err(io::ErrorKind::BrokenPipe.into());
+        for receiver in [&self.to_hasher, &self.to_writer] {
+            if receiver.send((Arc::clone(&full), length)).is_err() {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
         }
-        let written = self.inner.write_all(&full[..length]);
         self.pool.give_back(full);
-        written
+        Ok(())
     }
 }
 
-impl<W: Write> Write for Output<W> {
+impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.fill(bytes.len() as u64, |space| {
             space.copy_from_slice(&bytes[..space.len()]);
@@ -234,9 +258,29 @@ mod tests {
             }
             output.write_all(&bytes[2_000_000..])?;
             output.finish()
-        });
+        })
+        .unwrap();
         result.unwrap();
         assert!(written == bytes);
         assert_eq!(digest, Digest::from_bytes(Sha256::digest(&bytes).into()));
+    }
+
+    #[test]
+    fn a_writer_that_fails_ends_the_work() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let endless = |mut output: Output| loop {
+            if let Err(error) = output.write_all(&[0; 1 << 16]) {
+                return error.kind();
+            }
+        };
+        assert_eq!(with_written_hash(Full, endless).unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

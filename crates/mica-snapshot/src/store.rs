@@ -169,7 +169,8 @@ impl LayerStore {
         let record = self.record(key)?;
         let (restored, actual) = with_written_hash(out, |output| {
             TarRestorer::new(&directory, &record.displaced, output)?.run(&directory)
-        });
+        })
+        .map_err(Error::io("write", b"the archive"))?;
         restored.map_err(|error| damaged_if_absent(error, key))?;
         if actual == record.diff_id {
             return Ok(());
@@ -246,16 +247,16 @@ fn damaged_if_absent(error: Error, key: &LayerKey) -> Error {
 }
 
 /// Follows a recipe.
-struct TarRestorer<'a, W> {
+struct TarRestorer<'a> {
     place: Place,
     displaced: &'a [Displaced],
     displaced_place: Option<Place>,
     last: Option<(Vec<u8>, OwnedFd)>,
-    out: Output<W>,
+    out: Output,
 }
 
-impl<'a, W: Write> TarRestorer<'a, W> {
-    fn new(directory: &LayerDirectory, displaced: &'a [Displaced], out: Output<W>) -> Result<Self> {
+impl<'a> TarRestorer<'a> {
+    fn new(directory: &LayerDirectory, displaced: &'a [Displaced], out: Output) -> Result<Self> {
         let place = Place::new(open_root(&directory.diff())?, Flavor::Plain);
         let displaced_place = if displaced.is_empty() {
             None
