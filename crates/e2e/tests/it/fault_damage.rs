@@ -100,7 +100,7 @@ fn privileged_cr_11_a_store_of_a_newer_version_is_refused_and_not_touched() {
 #[ignore = "needs root"]
 fn privileged_a_database_of_noise_is_told() {
     let world = World::new();
-    let noise: Vec<u8> = (0..8192u32).map(|number| (number * 7919 >> 3) as u8).collect();
+    let noise: Vec<u8> = (0..8192u32).map(|number| ((number * 7919) >> 3) as u8).collect();
     fs::write(world.root().join("mica.db"), noise).unwrap();
     world.mica(["ps"]).code(1).stderr_contains("mica.db").stderr_contains("not a database");
     fs::remove_file(world.root().join("mica.db")).unwrap();

@@ -17,7 +17,7 @@ const WILLING: &[&str] = &["busybox", "sh", "-c", "trap 'exit 0' TERM; sleep 100
 #[track_caller]
 fn kill_everywhere(prepare: &[Vec<&str>], command: &[&str]) {
     let count = count_calls(prepare, command);
-    let step = std::env::var("MICA_FAULT_STEP").ok().and_then(|text| text.parse().ok());
+    let step = std::env::var_os("MICA_FAULT_STEP").and_then(|text| text.to_str()?.parse().ok());
     let step: usize = step.unwrap_or(count / KILLS_DEFAULT).max(1);
     for number in (step / 2 + 1..=count).step_by(step) {
         println!("{command:?} is killed at system call {number} of {count}");
