@@ -52,10 +52,7 @@ fn privileged_cr_05_a_flipped_bit_is_found_by_save() {
     file.seek(SeekFrom::Start(3)).unwrap();
     file.write_all(b"!").unwrap();
     let output = world.scratch().join("saved.tar");
-    world
-        .mica(["save", "-o", output.to_str().unwrap(), "busybox"])
-        .failure()
-        .stderr_contains("is damaged");
+    world.mica(["save", "-o", output.to_str().unwrap(), "busybox"]).failure().stderr_contains("is damaged");
     assert!(!output.exists(), "a broken archive was left");
     world.mica(["rmi", "busybox"]).success();
     world.load_busybox();
