@@ -1,12 +1,18 @@
 //! One binary for all behaviour tests; a module per command, named as the command is.
 
 mod archive_hostile;
+mod container_attach;
 mod container_cp;
+mod container_create;
+mod container_events;
 mod container_exec;
 mod container_logs;
 mod container_ls;
+mod container_manage;
 mod container_run;
+mod container_start;
 mod container_stop;
+mod container_streams;
 mod fault;
 mod fault_damage;
 mod fault_disk;

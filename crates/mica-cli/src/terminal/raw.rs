@@ -35,7 +35,7 @@ impl RawMode {
         let saved = Saved { terminal: terminal.as_fd().try_clone_to_owned()?, modes };
         SAVED.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(saved);
         let guard = Self(());
-        termios::tcsetattr(&terminal, OptionalActions::Flush, &raw)?;
+        termios::tcsetattr(&terminal, OptionalActions::Now, &raw)?;
         Ok(guard)
     }
 }

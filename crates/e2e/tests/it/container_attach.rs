@@ -1,0 +1,114 @@
+//! `mica attach`: joining what runs, and leaving it running.
+
+use e2e::World;
+use std::io::Write;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_attach_ends_with_the_code_of_the_container() {
+    let world = World::with_busybox();
+    let script = "echo ready; read word; echo got $word; echo bad >&2; exit 6";
+    world.mica(["run", "-d", "-i", "--name", "box", "busybox", "sh", "-c", script]).success();
+    world.await_log("box", "ready");
+    let output = world.invoke(["attach", "box"]).stdin("it\n").run();
+    output.code(6).stdout_is("got it\n");
+    assert_eq!(output.stderr(), "bad\n");
+    world.mica(["attach", "box"]).code(1).stderr_contains("cannot attach to a stopped container");
+    world.mica(["attach", "nobody"]).code(1).stderr_contains("No such container: nobody");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_attach_refuses_what_is_paused() {
+    let world = World::with_busybox();
+    world.sleeper("frozen");
+    world.mica(["pause", "frozen"]).success();
+    world.mica(["attach", "frozen"]).code(1).stderr_contains("paused container, unpause it first");
+    world.mica(["unpause", "frozen"]).success();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_keys_detach_and_the_terminal_can_be_joined_again() {
+    let world = World::with_busybox();
+    let mut first = world.terminal(["run", "-it", "--name", "box", "busybox", "sh"]);
+    first.expect("# ");
+    first.send("echo on$((1+1))\n");
+    first.expect("on2");
+    first.send([16, 17]);
+    assert_eq!(first.finish().1, 0, "detaching is no failure");
+    assert_eq!(world.inspect("box", "{{.State.Status}}"), "running");
+    let mut second = world.terminal(["attach", "--detach-keys", "ctrl-x,q", "box"]);
+    second.send("echo again$((1+1))\n");
+    second.expect("again2");
+    second.send([24, b'q']);
+    assert_eq!(second.finish().1, 0);
+    let mut third = world.terminal(["attach", "box"]);
+    third.send("exit 9\n");
+    assert_eq!(third.finish().1, 9);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_bad_detach_keys_are_told() {
+    let world = World::with_busybox();
+    world.sleeper("box");
+    world.mica(["attach", "--detach-keys", "bogus-keys", "box"]).failure().stderr_contains("detach keys");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_two_readers_see_the_same_and_one_may_go() {
+    let world = World::with_busybox();
+    let script = "echo ready; while read word; do echo $word; done";
+    world.mica(["run", "-d", "-i", "--name", "box", "busybox", "sh", "-c", script]).success();
+    world.await_log("box", "ready");
+    let mut talker = world.invoke(["attach", "box"]).spawn();
+    let mut reader = world.invoke(["attach", "--no-stdin", "box"]).spawn();
+    let mut input = talker.stdin().unwrap();
+    // Both must be joined before the word that both are to see: the second says so by seeing one.
+    let mut joined = false;
+    for round in 0..200 {
+        writeln!(input, "round{round}").unwrap();
+        talker.stdout_until(&format!("round{round}\n"), SOON);
+        joined = world.mica(["logs", "box"]).stdout().contains("round") && round > 3;
+        if joined {
+            break;
+        }
+    }
+    assert!(joined);
+    drop(reader.stdin());
+    writeln!(input, "both").unwrap();
+    talker.stdout_until("both", SOON);
+    reader.stdout_until("both", SOON);
+    drop(reader);
+    writeln!(input, "still").unwrap();
+    talker.stdout_until("still", SOON);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_reader_that_does_not_read_holds_nothing_up() {
+    let world = World::with_busybox();
+    let script = "trap 'exit 7' TERM; yes & touch /ready; wait";
+    world.mica(["create", "--name", "loud", "busybox", "sh", "-c", script]).success();
+    // The command is held up as soon as the pipe that nobody reads is full.
+    let mut stuck = std::process::Command::new("sh")
+        .args(["-c", "exec \"$0\" start -a loud | sleep 1000"])
+        .arg(e2e::fixture::binary())
+        .env("MICA_ROOT", world.root())
+        .env("MICA_RUN", world.run_directory())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let is_ready = || world.mica(["exec", "loud", "test", "-f", "/ready"]).code == 0;
+    assert!((0..1000).any(|_| is_ready()), "the container never began");
+    world.invoke(["stop", "-t", "20", "loud"]).limit(Duration::from_secs(15)).run().success();
+    assert_eq!(world.inspect("loud", "{{.State.ExitCode}}"), "7");
+    // `start -a` has ended or ends with the pipe; only the one that never read has to be told.
+    let _ = std::process::Command::new("pkill").args(["-P", &stuck.id().to_string()]).status();
+    stuck.wait().unwrap();
+}

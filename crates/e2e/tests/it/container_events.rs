@@ -1,0 +1,66 @@
+//! The events of a container's life come in docker's order, with docker's words.
+
+use e2e::World;
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_life_is_told_in_order() {
+    let world = World::with_busybox();
+    let since = seconds();
+    world.mica(["run", "--name", "one", "busybox", "sh", "-c", "exit 3"]).code(3);
+    world.mica(["start", "one"]).success();
+    world.mica(["wait", "one"]).success();
+    world.mica(["rename", "one", "two"]).success();
+    let file = world.scratch().join("f");
+    fs::write(&file, "x").unwrap();
+    world.mica(["cp", file.to_str().unwrap(), "two:/f"]).success();
+    world.mica(["cp", "two:/f", "-"]).success();
+    world.mica(["export", "two"]).success();
+    world.mica(["rm", "two"]).success();
+    world.sleeper("three");
+    world.mica(["exec", "three", "true"]).success();
+    world.mica(["pause", "three"]).success();
+    world.mica(["unpause", "three"]).success();
+    world.mica(["top", "three"]).success();
+    world.mica(["stop", "three"]).success();
+    let template = "{{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.exitCode}}";
+    let until = (seconds() + 1).to_string();
+    let since = since.to_string();
+    let listed = world.mica(["events", "--since", &since, "--until", &until, "--format", template]);
+    let lines: Vec<String> =
+        listed.success().lines().iter().map(|line| line.replace("<no value>", "-")).collect();
+    let told: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !line.starts_with("load")).collect();
+    assert_eq!(
+        told,
+        [
+            "create one -",
+            "attach one -",
+            "start one -",
+            "die one 3",
+            "start one -",
+            "die one 3",
+            "rename two -",
+            "extract-to-dir two -",
+            "archive-path two -",
+            "export two -",
+            "destroy two -",
+            "create three -",
+            "start three -",
+            "exec_create: true  three -",
+            "exec_start: true  three -",
+            "exec_die three 0",
+            "pause three -",
+            "unpause three -",
+            "top three -",
+            "kill three -",
+            "die three 0",
+            "stop three -",
+        ]
+    );
+}
