@@ -292,7 +292,8 @@ mod tests {
         assert_eq!(titles(&[]).unwrap()[0], "UID");
         assert_eq!(titles(&["aux"]).unwrap()[0], "USER");
         assert_eq!(titles(&["-o", "pid,comm"]).unwrap(), ["PID", "COMMAND"]);
-        assert_eq!(titles(&["-eo", "pid,args"]).unwrap(), ["PID", "CMD"]);
+        assert_eq!(titles(&["-eo", "pid,args"]).unwrap(), ["PID", "COMMAND"]);
+        assert_eq!(titles(&["-eo", "pid,cmd"]).unwrap(), ["PID", "CMD"]);
         assert_eq!(titles(&["-opid"]).unwrap(), ["PID"]);
         assert_eq!(titles(&["-Z"]), None);
         assert_eq!(titles(&["-o", "nonsense"]), None);
