@@ -53,8 +53,7 @@ impl Events {
         let mut line = serde_json::to_vec(event)
             .map_err(|source| Error::Record { what: format!("event {}", event.action), source })?;
         line.push(b'\n');
-        let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(fail)?;
-        flock(&file, FlockOperation::LockExclusive).map_err(|errno| fail(errno.into()))?;
+        let mut file = self.locked()?;
         let mut length = file.metadata().map_err(fail)?.len();
         if length > FILE_SIZE_MAX_BYTES {
             std::fs::rename(&path, self.path_before()).map_err(fail)?;
@@ -68,9 +67,28 @@ impl Events {
         })
     }
 
-    /// Blocks until an event is appended.
-    pub(crate) fn wait_for_more(&self) -> Result<()> {
-        Watch::new(&self.directory)?.wait(None)
+    /// The current file, locked. One that was turned over while we waited for its lock is left: its
+    /// length must not turn over the fresh one too.
+    fn locked(&self) -> Result<File> {
+        let path = self.path();
+        let fail = |source| Error::io("append to", &path, source);
+        loop {
+            let file = OpenOptions::new().create(true).append(true).open(&path).map_err(fail)?;
+            match flock(&file, FlockOperation::LockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(errno) => return Err(fail(errno.into())),
+            }
+            let held = file.metadata().map_err(fail)?.ino();
+            if std::fs::metadata(&path).is_ok_and(|named| named.ino() == held) {
+                return Ok(file);
+            }
+        }
+    }
+
+    /// Tells when an event is appended, from now on.
+    pub(crate) fn watch(&self) -> Result<Watch> {
+        Watch::new(&self.directory)
     }
 
     /// Reads past events and follows new ones until `until`, or the sink declines.
@@ -292,6 +310,28 @@ mod tests {
         OpenOptions::new().append(true).open(events.path()).unwrap().write_all(b"\0\0\0{\"half\n").unwrap();
         events.append(&image("untag", "sha256:1", "a:1"));
         assert_eq!(collect(&events, Filters::default()), ["tag", "untag"]);
+    }
+
+    #[test]
+    fn a_writer_that_waited_while_the_file_was_turned_over_leaves_the_fresh_one() {
+        let (_directory, events) = store();
+        let old = File::create(events.path()).unwrap();
+        old.set_len(FILE_SIZE_MAX_BYTES + 1).unwrap();
+        flock(&old, FlockOperation::LockExclusive).unwrap();
+        let waiting = {
+            let events = events.clone();
+            std::thread::spawn(move || events.append(&image("tag", "sha256:1", "late:1")))
+        };
+        while !std::fs::read_to_string("/proc/locks").unwrap().contains("-> FLOCK") {
+            assert!(!waiting.is_finished());
+            std::thread::yield_now();
+        }
+        std::fs::rename(events.path(), events.path_before()).unwrap();
+        File::create(events.path()).unwrap();
+        drop(old);
+        waiting.join().unwrap();
+        assert_eq!(std::fs::metadata(events.path_before()).unwrap().len(), FILE_SIZE_MAX_BYTES + 1);
+        assert_eq!(collect(&events, Filters::default()), ["tag"]);
     }
 
     #[test]

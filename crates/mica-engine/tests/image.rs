@@ -274,3 +274,14 @@ fn privileged_leftovers_of_a_killed_load_go_with_the_next_removal() {
     assert!(!orphan.exists());
     assert_eq!(store.layer_count(), 3);
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_name_that_looks_like_an_id_never_stands_for_it() {
+    let store = Store::with_hello();
+    let first = store.create("one", "hello");
+    let second = store.create(&first, "hello");
+    store.engine.container_remove(&first, RemoveOptions::default()).unwrap();
+    assert_eq!(store.engine.container_inspect(&second, false).unwrap().id, second);
+    assert!(store.engine.container_inspect("one", false).is_err());
+}

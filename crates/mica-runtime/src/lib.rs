@@ -27,7 +27,7 @@ pub use plan::{
     LogPlan, MountKind, MountPlan, NamespaceKind, PlanError, ProcessPlan, Resources, RootPlan, StartPlan,
     StdinPlan, TerminalSize,
 };
-pub use state::{ExitRecord, Status, exit_record, forget_exit, last_exit, status};
+pub use state::{ExitRecord, Status, exit_record, forget_exit, is_attended, last_exit, status};
 pub use stats::{BlockIo, NetworkCounters, Stats, stats};
 
 use std::ffi::OsStr;

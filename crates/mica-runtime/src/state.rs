@@ -124,6 +124,15 @@ pub fn status(run_directory: &Path) -> Result<Status, RuntimeError> {
     })
 }
 
+/// Whether a monitor lives in `run_directory`, be it one that only starts or still tidies up, of
+/// which [`status`] tells nothing. Until it is gone its directory must stay, because its lock is
+/// what the next monitor waits for.
+pub fn is_attended(run_directory: &Path) -> bool {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, run_directory.join(STATE_FILE), flags, Mode::empty())
+        .is_ok_and(|file| mica_sys::lock::is_locked(file.as_fd()).unwrap_or(true))
+}
+
 /// Start time of a process that has not ended, from `/proc/PID/stat` (proc(5), fields 3 and 22).
 pub(crate) fn start_ticks(pid: u32) -> Option<u64> {
     let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
@@ -195,9 +204,15 @@ mod tests {
         state.write(&file).unwrap();
         let orphan = Status::Orphaned { pid: state.pid, alive: false };
         assert_eq!(status(directory.path()).unwrap(), orphan, "the pid is of a later process");
+        assert!(!is_attended(directory.path()));
         assert!(mica_sys::lock::try_exclusive(file.as_fd()).unwrap());
         let running = Status::Running { pid: state.pid, started_at: Timestamp::from_nanoseconds(5) };
         assert_eq!(status(directory.path()).unwrap(), running);
+        rustix::fs::ftruncate(&file, 0).unwrap();
+        assert_eq!(status(directory.path()).unwrap(), Status::Absent, "its monitor tidies up");
+        assert!(is_attended(directory.path()));
+        drop(file);
+        assert!(!is_attended(directory.path()));
     }
 
     #[test]

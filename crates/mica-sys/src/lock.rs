@@ -26,16 +26,6 @@ pub fn try_exclusive(file: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-/// Locks the whole file for writing, waiting until nobody else has it.
-pub fn wait_exclusive(file: BorrowedFd<'_>) -> io::Result<()> {
-    let lock = whole_file(libc::F_WRLCK);
-    io::retry_on_intr(|| {
-        // SAFETY: the lock lives until the call returns; the descriptor is borrowed for it.
-        let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLKW, &raw const lock) };
-        if result == -1 { Err(last_error()) } else { Ok(()) }
-    })
-}
-
 /// Whether another open file has locked this one. Takes no lock itself, so it disturbs nobody.
 pub fn is_locked(file: BorrowedFd<'_>) -> io::Result<bool> {
     let mut lock = whole_file(libc::F_RDLCK);

@@ -86,6 +86,11 @@ impl Local {
         if now.auto_remove {
             return self.remove_record(&mut now);
         }
+        // A monitor that still tidies up removes the cgroups of its run. Without its directory the
+        // next one would not wait for it, and lose the new ones.
+        if mica_runtime::is_attended(disk.run()) {
+            return Ok(());
+        }
         self.clean_run_directory(&record.id);
         Ok(())
     }

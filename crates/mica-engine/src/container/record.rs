@@ -146,11 +146,15 @@ impl Record {
         })
     }
 
-    /// Finds by exact name, then full id, then unique prefix of an id.
+    /// Finds by full id, then exact name, then unique prefix of an id. The id comes first: a name
+    /// may look like the id of another container, and must never stand for it.
     pub(crate) fn find(database: &Database, reference: &str) -> Result<Self> {
         let wanted = reference.strip_prefix('/').unwrap_or(reference);
         let found = database.read(|connection| {
-            let exact = one(connection, "name = ?1", wanted)?;
+            let exact = match one(connection, "id = ?1", wanted)? {
+                None => one(connection, "name = ?1", wanted)?,
+                found => found,
+            };
             if exact.is_some() {
                 return Ok(exact.into_iter().collect());
             }
@@ -307,6 +311,8 @@ impl Record {
             // Whoever starts a container holds its lock until the monitor has said that it runs.
             Ok(Liveness::Absent) if lock::is_held(&disk.lock()) => self.observed("created"),
             Ok(Liveness::Absent) => self.observe_absent(disk),
+            // Whether it runs cannot be told now; only an end that is certain may be recorded.
+            Err(mica_runtime::RuntimeError::File { .. }) => self.observed("running"),
             _ => self.unseen_end(),
         }
     }

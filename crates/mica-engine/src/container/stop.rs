@@ -123,7 +123,8 @@ impl Waiter {
 
     /// Reads frames until the monitor closes; without a monitor the run has ended already.
     fn wait(mut self, engine: &Local, record: &Record, limit: Option<Duration>) -> Result<bool> {
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        // A grace time beyond what the clock can tell never ends.
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let Some(socket) = self.socket.as_mut() else {
             return Ok(!record.observe(&engine.disk.container(&record.id)).is_running());
         };

@@ -12,6 +12,11 @@ pub(crate) fn wait(engine: &Local, reference: &str, condition: WaitCondition) ->
     let record = Record::find(&engine.database(), reference)?;
     let started = record.started;
     let mut last = None;
+    // Begun before the first look, so that what happens between a look and the waiting is not missed.
+    let watch = match condition {
+        WaitCondition::NotRunning => None,
+        WaitCondition::NextExit | WaitCondition::Removed => Some(engine.events.watch()?),
+    };
     loop {
         let record = match Record::find(&engine.database(), record.id.as_str()) {
             Ok(record) => record,
@@ -23,7 +28,11 @@ pub(crate) fn wait(engine: &Local, reference: &str, condition: WaitCondition) ->
         let observed = record.observe(&disk);
         if observed.is_running() {
             last = follow_to_end(engine, &record.id).or(last);
-            continue;
+            match last {
+                // It may be started again at once, which is no longer the run that was waited for.
+                Some(code) if condition != WaitCondition::Removed => return Ok(code),
+                _ => continue,
+            }
         }
         let ended_since = observed.status == "exited" && (last.is_some() || record.started != started);
         match condition {
@@ -31,7 +40,9 @@ pub(crate) fn wait(engine: &Local, reference: &str, condition: WaitCondition) ->
             WaitCondition::NextExit if ended_since => return Ok(observed.exit_code),
             WaitCondition::NextExit | WaitCondition::Removed => {
                 last = last.or(Some(observed.exit_code).filter(|_| condition == WaitCondition::Removed));
-                engine.events.wait_for_more()?;
+                if let Some(watch) = &watch {
+                    watch.wait(None)?;
+                }
             }
         }
     }

@@ -100,14 +100,16 @@ impl Residence {
 }
 
 /// Takes the lock; waits only for a predecessor that is tidying up, which has emptied its state.
+/// One that is only starting has an empty state too, so the state is looked at again and again:
+/// waiting for the lock alone could last as long as that container runs.
 fn lock(state: &OwnedFd) -> Result<(), Errno> {
-    if mica_sys::lock::try_exclusive(state.as_fd())? {
-        return Ok(());
+    while !mica_sys::lock::try_exclusive(state.as_fd())? {
+        if rustix::fs::fstat(state)?.st_size > 0 {
+            return Err(Errno::BUSY);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
-    if rustix::fs::fstat(state)?.st_size > 0 {
-        return Err(Errno::BUSY);
-    }
-    mica_sys::lock::wait_exclusive(state.as_fd())
+    Ok(())
 }
 
 impl Nursery {
