@@ -315,6 +315,9 @@ fn privileged_tar_23_24_ends_and_what_follows() {
 fn privileged_tar_26_deep_and_long_names() {
     let world = World::new();
     world.refuses(Corpus::default().file(&"n".repeat(256), b""));
+    // Each directory on the way is remembered by its path: without a limit this would be 20 GB.
+    world.refuses(Corpus::default().file(&format!("{}f", "d/".repeat(200_000)), b""));
+    world.refuses(Corpus::default().directory("a").link("l", &format!("{}f", "d/".repeat(3000))));
     let deep = "d/".repeat(2000);
     let mut corpus = Corpus::default();
     corpus.file(&"n".repeat(255), b"").file(&format!("{deep}f"), b"deep");

@@ -94,7 +94,7 @@ impl Unpacker {
     }
 
     fn apply<S: BufRead, T: Tap>(&mut self, reader: &mut Reader<S, T>, mut entry: Entry) -> Result<()> {
-        let components = name::components(&entry.name)?;
+        let components = name::limited_components(&entry.name)?;
         self.pieces = reader.tap_mut().pieces();
         if let Some((uid, gid)) = self.options.owner {
             (entry.metadata.uid, entry.metadata.gid) = (uid, gid);
@@ -128,7 +128,7 @@ impl Unpacker {
         match &entry.kind {
             EntryKind::Directory => self.make_directory(last, &entry),
             EntryKind::HardLink { target } => {
-                let target = name::components(target)?;
+                let target = name::limited_components(target)?;
                 self.make_link(last, &target)
             }
             EntryKind::File => self.make_file(last, &entry, reader),

@@ -21,6 +21,18 @@ pub(crate) fn components(name: &[u8]) -> Result<Vec<CString>> {
     Ok(components)
 }
 
+/// The longest path that the kernel takes, its ending zero left out (`linux/limits.h`). A longer one
+/// could not be opened inside a container, and as deep a tree as it can name is costly to make.
+const LONGEST_PATH: usize = 4095;
+
+/// The parts of a name as an archive gives it, which is no longer than a path can be.
+pub(crate) fn limited_components(name: &[u8]) -> Result<Vec<CString>> {
+    if name.len() > LONGEST_PATH {
+        return Err(refused(name, "is longer than a path can be"));
+    }
+    components(name)
+}
+
 /// The components as one path, for keys and messages.
 pub(crate) fn join(components: &[CString]) -> Vec<u8> {
     let parts: Vec<&[u8]> = components.iter().map(|part| part.to_bytes()).collect();
