@@ -84,6 +84,7 @@ fn exec_plan(
         events: Some(EventPlan {
             path: engine.events.path(),
             die_line: events::template(&events::container(record, "exec_die", &end)),
+            start_line: None,
             oom_line: None,
         }),
     })

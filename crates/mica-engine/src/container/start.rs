@@ -74,15 +74,15 @@ impl Local {
         definition: &Definition,
         options: &StartOptions,
     ) -> Result<Started> {
-        let launched = self
-            .start_plan(record, definition, options)
-            .and_then(|(plan, warnings)| Ok((launcher.start(plan)?, warnings)));
+        let launched = self.start_plan(record, definition, options).and_then(|(plan, warnings)| {
+            if options.attach.is_some() {
+                self.events.append(&events::container(record, "attach", &[]));
+            }
+            // The start itself is announced by the monitor, before the end can be.
+            Ok((launcher.start(plan)?, warnings))
+        });
         match launched {
             Ok((started, mut warnings)) => {
-                if options.attach.is_some() {
-                    self.events.append(&events::container(record, "attach", &[]));
-                }
-                self.events.append(&events::container(record, "start", &[]));
                 warnings.extend(started.warnings);
                 let stream = options
                     .attach
@@ -190,6 +190,7 @@ impl Local {
         EventPlan {
             path: self.events.path(),
             die_line: events::template(&events::container(record, "die", &die)),
+            start_line: Some(events::template(&events::container(record, "start", &[]))),
             oom_line: Some(events::template(&events::container(record, "oom", &[]))),
         }
     }

@@ -103,6 +103,19 @@ fn announce(plan: &EventPlan, record: &ExitRecord) {
     }
     text.push_str(&fill_in(&plan.die_line, record));
     text.push('\n');
+    append(plan, &text);
+}
+
+/// Announces that the program runs.
+pub(super) fn announce_start(plan: &EventPlan, started_at: Timestamp) {
+    let Some(line) = &plan.start_line else { return };
+    let text = line
+        .replace("@TIMENANO@", &started_at.nanoseconds().to_string())
+        .replace("@TIME@", &started_at.seconds().to_string());
+    append(plan, &format!("{text}\n"));
+}
+
+fn append(plan: &EventPlan, text: &str) {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
     let Ok(file) = rustix::fs::openat(CWD, &plan.path, flags, Mode::from_raw_mode(0o600)) else { return };
     let _ = rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive));
@@ -202,9 +215,11 @@ mod tests {
             path: path.clone(),
             die_line: "die @EXITCODE@ @TIME@ @TIMENANO@ @DURATION@".to_owned(),
             oom_line: Some("oom @TIME@".to_owned()),
+            start_line: Some("start @TIME@".to_owned()),
         };
+        announce_start(&plan, Timestamp::from_seconds(1));
         announce(&plan, &record());
-        assert_eq!(fs::read_to_string(path).unwrap(), "before\noom 4\ndie 137 4 4500000000 3\n");
+        assert_eq!(fs::read_to_string(path).unwrap(), "before\nstart 1\noom 4\ndie 137 4 4500000000 3\n");
     }
 
     #[test]

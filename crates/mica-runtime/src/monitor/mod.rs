@@ -82,6 +82,9 @@ fn watch(socket: UnixStream, order: &MonitorOrder, newborn: Newborn) {
         warnings: newborn.warnings.clone(),
     };
     let payload = postcard::to_stdvec(&message).unwrap_or_default();
+    if let Some(plan) = &order.events {
+        end::announce_start(plan, newborn.started_at);
+    }
     // A caller that is gone by now does not stop the container.
     let _ = tell(&socket, FrameKind::Started, &payload);
     let mut relay = Relay::new(order, newborn);

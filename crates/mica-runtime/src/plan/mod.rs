@@ -112,6 +112,9 @@ pub struct EventPlan {
     /// The line (without its newline) for the end of the container, in which `@TIME@` (seconds since
     /// the epoch), `@TIMENANO@`, `@EXITCODE@` and `@DURATION@` (whole seconds of run time) are replaced.
     pub die_line: String,
+    /// The same for the start, of which only the times are known; written before anybody is told of
+    /// it, so that it stands before the end however short the run is.
+    pub start_line: Option<String>,
     /// The same for running out of memory, written before the first; `None` announces nothing.
     pub oom_line: Option<String>,
 }

@@ -55,6 +55,7 @@ fn privileged_the_end_is_recorded_before_it_is_told() {
     plan.events = Some(EventPlan {
         path: events.clone(),
         die_line: "die @EXITCODE@ @DURATION@".to_owned(),
+        start_line: None,
         oom_line: None,
     });
     assert_eq!(outcome(container.start(plan).unwrap().stream).code, 3);
