@@ -46,7 +46,7 @@ pub(crate) struct Unpacker {
     displaced_directory: Option<OwnedFd>,
     pub(crate) displaced: Vec<Displaced>,
     pub(crate) links: Vec<LinkDebt>,
-    directory_times: BTreeMap<Vec<u8>, (Vec<CString>, Time)>,
+    directory_times: BTreeMap<Vec<u8>, Time>,
     pieces: u64,
     /// How many entries were made.
     pub(crate) entries: u64,
@@ -84,7 +84,8 @@ impl Unpacker {
             }
         }
         let times = std::mem::take(&mut self.directory_times);
-        for (path, (components, time)) in times {
+        for (path, time) in times {
+            let components = if path.is_empty() { Vec::new() } else { name::components(&path)? };
             if self.place.enter(&components, Missing::Report)? {
                 rustix::fs::utimensat(self.place.directory(), ".", &node::timestamps(time), AtFlags::empty())
                     .map_err(Error::io("set the time of", &path))?;
@@ -144,7 +145,7 @@ impl Unpacker {
         if self.options.flavor == Flavor::Layer {
             self.place.enter(&[], Missing::Report)?;
             node::apply_metadata(self.place.root(), c".", &entry.metadata, false)?;
-            self.directory_times.insert(Vec::new(), (Vec::new(), entry.metadata.mtime));
+            self.directory_times.insert(Vec::new(), entry.metadata.mtime);
         }
         Ok(())
     }
@@ -186,9 +187,7 @@ impl Unpacker {
         }
         node::apply_metadata(directory, name, &entry.metadata, false)?;
         self.place.implied.remove(&path);
-        let mut components = self.place.names().to_vec();
-        components.push(name.clone());
-        self.directory_times.insert(path, (components, entry.metadata.mtime));
+        self.directory_times.insert(path, entry.metadata.mtime);
         Ok(())
     }
 

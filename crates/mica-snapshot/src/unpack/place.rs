@@ -18,6 +18,10 @@ const MOST_OPEN: usize = 64;
 /// As many links as the kernel follows in one path.
 const MOST_LINKS: usize = 40;
 
+/// Bytes that the paths of directories without an entry may take together. One name may imply 2000
+/// directories, which take a thousand times its own length.
+const LONGEST_IMPLIED: usize = 64 << 20;
+
 /// What to do about directories that are not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
@@ -45,12 +49,21 @@ pub(crate) struct Place {
     open: Vec<Option<OwnedFd>>,
     /// Directories that were made only because something is in them.
     pub(crate) implied: BTreeSet<Vec<u8>>,
+    /// Bytes of all paths that were ever put into `implied`.
+    implied_length: usize,
 }
 
 impl Place {
     /// Starts at `root`.
     pub(crate) const fn new(root: OwnedFd, flavor: Flavor) -> Self {
-        Self { root, flavor, names: Vec::new(), open: Vec::new(), implied: BTreeSet::new() }
+        Self {
+            root,
+            flavor,
+            names: Vec::new(),
+            open: Vec::new(),
+            implied: BTreeSet::new(),
+            implied_length: 0,
+        }
     }
 
     /// The root.
@@ -182,13 +195,23 @@ impl Place {
                 node::change_mode(parent, &path[depth], 0o755)
                     .map_err(Error::io("change the mode of", &join(&path[..=depth])))?;
                 if self.flavor == Flavor::Layer {
-                    self.implied.insert(join(&path[..=depth]));
+                    self.imply(join(&path[..=depth]))?;
                 }
                 Ok(())
             }
             Err(Errno::EXIST) => Ok(()),
             Err(other) => Err(Error::io("make directory", &join(&path[..=depth]))(other)),
         }
+    }
+
+    fn imply(&mut self, path: Vec<u8>) -> Result<()> {
+        self.implied_length = self.implied_length.saturating_add(path.len());
+        if self.implied_length > LONGEST_IMPLIED {
+            let problem = "is one of too many directories that have no entry of their own";
+            return Err(Error::Entry { path: path_of(&path), problem });
+        }
+        self.implied.insert(path);
+        Ok(())
     }
 
     /// What is below was deleted by this layer, so the new directory begins empty.
@@ -245,4 +268,20 @@ pub(crate) fn real_path(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>
 
 fn not_directory(path: &[CString]) -> Error {
     Error::NotDirectory { path: path_of(&join(path)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tar_26_directories_without_an_entry_take_bounded_memory() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut place = Place::new(crate::remove::open_root(directory.path()).unwrap(), Flavor::Layer);
+        let path = vec![b'd'; 4000];
+        for _ in 0..LONGEST_IMPLIED / path.len() {
+            place.imply(path.clone()).unwrap();
+        }
+        assert!(matches!(place.imply(path), Err(Error::Entry { .. })));
+    }
 }
