@@ -12,6 +12,7 @@ use crate::tar::reader::Reader;
 use crate::unpack::place::Flavor;
 use crate::unpack::{UnpackOptions, Unpacker};
 use mica_model::Digest;
+use rustix::fs::{CWD, RenameFlags};
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, BufWriter, Read};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -123,17 +124,23 @@ impl IngestedLayer {
         directory.write_record(&self.record)?;
         sync_file(&directory.record())?;
         let target = self.store.directory(&key).0;
-        if !LayerDirectory(target.clone()).is_sound() {
-            // What is left of a damaged one gives way.
-            self.store.discard(&target)?;
-        }
         match fs::rename(&directory.0, &target) {
             Ok(()) => {}
             Err(error)
                 if matches!(
                     error.kind(),
                     io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
-                ) => {}
+                ) =>
+            {
+                if !LayerDirectory(target.clone()).is_sound() {
+                    // A damaged one gives way. Both change places at once, so that nobody who has
+                    // registered the same layer meanwhile sees it missing; what was there is
+                    // deleted with our workspace.
+                    let exchange = RenameFlags::EXCHANGE;
+                    rustix::fs::renameat_with(CWD, &directory.0, CWD, &target, exchange)
+                        .map_err(|errno| io_at("register", &target)(errno.into()))?;
+                }
+            }
             Err(error) => return Err(io_at("register", &target)(error)),
         }
         sync_file(&self.store.layers())?;
