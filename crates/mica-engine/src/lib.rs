@@ -28,7 +28,7 @@ use disk::Disk;
 use events::Events;
 use mica_image::BlobStore;
 use mica_snapshot::LayerStore;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Where a store lies.
@@ -55,7 +55,10 @@ struct Local {
 impl Local {
     fn open(options: &EngineOptions) -> error::Result<Self> {
         let opened_at = std::time::SystemTime::now();
-        let disk = Disk::open(&options.root, &options.run)?;
+        // Paths are recorded, and handed to monitors, which have a working directory of their own.
+        let absolute =
+            |path: &Path| std::path::absolute(path).map_err(|source| Error::io("locate", path, source));
+        let disk = Disk::open(&absolute(&options.root)?, &absolute(&options.run)?)?;
         let database = Mutex::new(Database::open(&disk)?);
         let events = Events::of(&disk);
         let layers = LayerStore::open(&disk.layers())?;

@@ -22,7 +22,11 @@ impl Local {
         }
         for id in ids_in(&self.disk.runs()) {
             // A run is recorded before its directory is made: one made since the first look is known now.
-            if !known.contains(id.as_str()) && self.is_unknown(&id) {
+            // One that is attended is of another root, which shares ours of runs, and just starts.
+            if !known.contains(id.as_str())
+                && self.is_unknown(&id)
+                && !mica_runtime::is_attended(self.disk.container(&id).run())
+            {
                 self.clean_run_directory(&id);
             }
         }

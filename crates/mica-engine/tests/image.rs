@@ -285,3 +285,15 @@ fn privileged_a_name_that_looks_like_an_id_never_stands_for_it() {
     assert_eq!(store.engine.container_inspect(&second, false).unwrap().id, second);
     assert!(store.engine.container_inspect("one", false).is_err());
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_relative_root_is_recorded_in_full() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = "../".repeat(std::env::current_dir().unwrap().components().count() - 1);
+    let relative = Path::new(&up).join(directory.path().strip_prefix("/").unwrap());
+    let store = Store { engine: LocalEngine::open(&options(&relative)).unwrap(), directory };
+    store.engine.image_pull("hello", "", &|_| {}).unwrap();
+    let id = store.create("one", "hello");
+    assert!(store.engine.container_inspect(&id, false).unwrap().log_path.starts_with('/'));
+}
