@@ -40,6 +40,10 @@ impl Disk {
     pub(crate) fn open(root: &Path, run: &Path) -> Result<Self> {
         let disk = Self { root: root.to_owned(), run: run.to_owned() };
         if !disk.database().exists() {
+            for parent in [root.parent(), run.parent()].into_iter().flatten() {
+                // Those that are not ours are made as everybody makes them.
+                fs::create_dir_all(parent).map_err(|source| Error::io("create directory", parent, source))?;
+            }
             for directory in [disk.root(), &disk.containers(), &disk.trash(), &disk.events()] {
                 make_directory(directory)?;
             }

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use flate2::bufread::GzDecoder;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 /// The largest window of a zstd frame that is accepted, as a power of two: 128 MiB, which is what
 /// `zstd --long` needs and what other engines accept. It bounds the memory that a hostile frame
@@ -43,6 +43,18 @@ pub(super) enum Decoder<R: BufRead> {
     Finished(R),
     Zstd(zstd::stream::read::Decoder<'static, R>),
 }
+
+/// A stream whose first buffer holds enough bytes to tell its compression by, even where a pipe
+/// delivers them one by one.
+pub(super) fn with_magic<R: Read>(mut input: R, buffer_size: usize) -> Result<BufReader<impl Read>> {
+    let mut magic = Vec::with_capacity(MAGIC_LENGTH);
+    let length = MAGIC_LENGTH as u64;
+    (&mut input).take(length).read_to_end(&mut magic).map_err(|source| Error::Read { source })?;
+    Ok(BufReader::with_capacity(buffer_size, Cursor::new(magic).chain(input)))
+}
+
+/// The most bytes that [`Compression::detect`] looks at.
+const MAGIC_LENGTH: usize = 8;
 
 impl<R: BufRead> std::fmt::Debug for Decoder<R> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -137,6 +149,29 @@ mod tests {
         let mut decoder = Decoder::new(raw).map_err(io::Error::other)?;
         decoder.read_to_end(&mut content)?;
         Ok(content)
+    }
+
+    /// A pipe whose writer sends a byte at a time.
+    struct Dripping<'a>(&'a [u8]);
+
+    impl Read for Dripping<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = buffer.len().min(1);
+            self.0.read(&mut buffer[..length])
+        }
+    }
+
+    #[test]
+    fn a_slow_pipe_does_not_hide_the_format() {
+        let packed = zstd::encode_all(&b"content"[..], 1).unwrap();
+        let mut decoder = Decoder::new(with_magic(Dripping(&packed), 64).unwrap()).unwrap();
+        let mut content = String::new();
+        decoder.read_to_string(&mut content).unwrap();
+        assert_eq!(content, "content");
+        let mut decoder = Decoder::new(with_magic(Dripping(b"abc"), 64).unwrap()).unwrap();
+        content.clear();
+        decoder.read_to_string(&mut content).unwrap();
+        assert_eq!(content, "abc");
     }
 
     #[test]

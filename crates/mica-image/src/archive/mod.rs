@@ -30,7 +30,7 @@ use files::Files;
 use mica_model::Reference;
 use source::BUFFER_SIZE;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::Path;
 
 /// The most images that one archive may list.
@@ -61,7 +61,7 @@ pub struct ArchiveImage {
 
 /// The uncompressed bytes of one flat archive, plain or compressed, as `import` takes it.
 pub fn decompress(input: File) -> Result<impl Read + Send> {
-    Decoder::new(BufReader::with_capacity(BUFFER_SIZE, input))
+    Decoder::new(compression::with_magic(input, BUFFER_SIZE)?)
 }
 
 /// Reads all that is small of the archive in `input`: a file, a pipe, or the directory of an OCI

@@ -1,11 +1,11 @@
 //! Where an archive's bytes lie: in the given file itself, or in an unlinked temporary copy if it
 //! came through a pipe or was compressed.
 
-use super::compression::{Compression, Decoder};
+use super::compression::{Compression, Decoder, with_magic};
 use crate::error::{Error, Result};
 use rustix::fs::{FileType, Mode, OFlags, SeekFrom};
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ fn unnamed_file(directory: &Path) -> Result<File> {
 
 fn spool(input: File, directory: &Path) -> Result<Section> {
     let mut file = unnamed_file(directory)?;
-    let mut decoder = Decoder::new(BufReader::with_capacity(BUFFER_SIZE, input))?;
+    let mut decoder = Decoder::new(with_magic(input, BUFFER_SIZE)?)?;
     let mut buffer = vec![0u8; BUFFER_SIZE];
     loop {
         let count = match decoder.read(&mut buffer) {

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::process::{WaitId, WaitIdOptions};
 use std::ffi::OsStr;
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -115,12 +115,42 @@ pub(super) fn announce_start(plan: &EventPlan, started_at: Timestamp) {
     append(plan, &format!("{text}\n"));
 }
 
+/// One write at the end of the file. The lock only keeps a rotation from coming in between; who
+/// holds it for long was stopped in the middle, and no container waits for that.
 fn append(plan: &EventPlan, text: &str) {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
-    let Ok(file) = rustix::fs::openat(CWD, &plan.path, flags, Mode::from_raw_mode(0o600)) else { return };
-    let _ = rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive));
-    let _ = rustix::io::retry_on_intr(|| rustix::io::write(&file, text.as_bytes()));
+    let open = || rustix::fs::openat(CWD, &plan.path, flags, Mode::from_raw_mode(0o600));
+    for _ in 0..ROTATIONS_MAX {
+        let Ok(file) = open() else { return };
+        wait_for_lock(&file);
+        if is_current(&file, &plan.path) {
+            let _ = rustix::io::retry_on_intr(|| rustix::io::write(&file, text.as_bytes()));
+            return;
+        }
+    }
 }
+
+/// Takes the lock, or goes on without it after a moment.
+fn wait_for_lock(file: &OwnedFd) {
+    for _ in 0..LOCK_PATIENCE_MILLISECONDS {
+        if rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether the file is still the one of that name: a rotation renames it.
+fn is_current(file: &OwnedFd, path: &Path) -> bool {
+    let (Ok(ours), Ok(named)) = (rustix::fs::fstat(file), rustix::fs::stat(path)) else { return true };
+    (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
+}
+
+/// How often in a row the event file may be exchanged under us.
+const ROTATIONS_MAX: usize = 4;
+
+/// How long an event waits for the lock of its file.
+const LOCK_PATIENCE_MILLISECONDS: usize = 200;
 
 fn fill_in(line: &str, record: &ExitRecord) -> String {
     let seconds = Timestamp::from_nanoseconds(record.finished_at).seconds();
