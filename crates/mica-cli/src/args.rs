@@ -243,7 +243,7 @@ pub struct ValueError {
 }
 
 impl ValueError {
-    fn syntax(function: &str, text: &str) -> Self {
+    pub(crate) fn syntax(function: &str, text: &str) -> Self {
         Self { message: format!("strconv.{function}: parsing {text:?}: invalid syntax") }
     }
 }

@@ -160,6 +160,7 @@ fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<JoinedNamespace>) {
             run_directory: plan.run_directory.clone(),
             cgroup,
             resources: container.resources.clone(),
+            device_rules: container.device_rules.clone(),
             namespaces: container.namespaces.clone(),
             joined: plan.joined.iter().map(|join| join.kind).collect(),
         })),

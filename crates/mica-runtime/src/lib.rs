@@ -25,7 +25,7 @@ pub use launcher::{ExecStarted, Launcher, Started, exec, exec_with, spawn_aside}
 pub use plan::{
     AfterExit, Attach, CapabilitySets, ContainerPlan, EventPlan, ExecPlan, Hello, JoinedNamespace, Limit,
     LogPlan, MountKind, MountPlan, NamespaceKind, PlanError, ProcessPlan, Resources, RootPlan, StartPlan,
-    StdinPlan, TerminalSize,
+    StdinPlan, TerminalSize, holds_capability,
 };
 pub use state::{ExitRecord, Status, exit_record, forget_exit, is_attended, last_exit, status};
 pub use stats::{BlockIo, NetworkCounters, Stats, stats};

@@ -4,7 +4,9 @@
 //! in postcard, with open namespaces attached. The child's part is decoded by the child only, so
 //! that the long-lived monitor stays small. Then the monitor answers with frames.
 
-use crate::plan::{AfterExit, EventPlan, LogPlan, NamespacePlan, ProcessPlan, Resources, RootPlan};
+use crate::plan::{
+    AfterExit, DeviceRules, EventPlan, LogPlan, NamespacePlan, ProcessPlan, Resources, RootPlan,
+};
 use crate::{Attach, ContainerPlan, NamespaceKind, RuntimeError, StdinPlan, TerminalSize, cgroup};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -53,6 +55,7 @@ pub(crate) struct ContainerJob {
     pub(crate) run_directory: PathBuf,
     pub(crate) cgroup: String,
     pub(crate) resources: Resources,
+    pub(crate) device_rules: DeviceRules,
     pub(crate) namespaces: Vec<NamespacePlan>,
     /// Kinds of the namespaces attached to the message, in their order.
     pub(crate) joined: Vec<NamespaceKind>,

@@ -4,6 +4,7 @@
 //! owned, errors are the kernel's numbers: what they were about is told by the caller, who knows.
 
 pub mod attribute;
+pub mod device_program;
 pub mod lock;
 pub mod network;
 pub mod overlay_mount;

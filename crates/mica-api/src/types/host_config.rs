@@ -121,12 +121,26 @@ pub struct Resources {
     pub cpu_realtime_runtime: i64,
     pub cpuset_cpus: String,
     pub cpuset_mems: String,
+    pub devices: Option<Vec<DeviceMapping>>,
+    pub device_cgroup_rules: Option<Vec<String>>,
     pub memory_reservation: i64,
     pub memory_swap: i64,
     pub memory_swappiness: Option<i64>,
     pub oom_kill_disable: Option<bool>,
     pub pids_limit: Option<i64>,
     pub ulimits: Option<Vec<Ulimit>>,
+}
+
+/// A device of the host that a container gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DeviceMapping {
+    /// Where it is on the host: a device, a link to one, or a directory of them.
+    pub path_on_host: String,
+    /// Where it is to be.
+    pub path_in_container: String,
+    /// What may be done to it: letters of `rwm`.
+    pub cgroup_permissions: String,
 }
 
 /// One resource limit of a process, as `setrlimit(2)` takes it.

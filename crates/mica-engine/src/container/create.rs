@@ -136,6 +136,9 @@ impl Local {
                 }
             },
         }
+        crate::container::rights::check(host_config)?;
+        crate::container::devices::check(host_config)?;
+        crate::container::settings::check(host_config)?;
         crate::container::limits::check(&mut host_config.resources)
     }
 

@@ -1,13 +1,14 @@
 //! `exec` and `resize`: further processes in a running container.
 
 use crate::container::record::{Definition, Record};
-use crate::container::spec::{DEFAULT_CAPABILITIES, capabilities, environment, set_variable};
+use crate::container::rights::Rights;
+use crate::container::spec::{bounded, capabilities, environment, set_variable};
 use crate::error::{Error, Result};
 use crate::{Local, events, system};
 use mica_api::stream::AttachStream;
 use mica_api::types::exec::{ExecRequest, ExecStarted};
 use mica_runtime::{Attach, EventPlan, ExecPlan, ProcessPlan, StdinPlan, TerminalSize};
-use oci_spec::runtime::{Capability, ProcessBuilder};
+use oci_spec::runtime::ProcessBuilder;
 
 impl Local {
     /// Runs a process in a running container.
@@ -110,14 +111,9 @@ fn process(definition: &Definition, request: &ExecRequest) -> Result<ProcessPlan
     if !directory.starts_with('/') {
         return Err(Error::invalid(format!("Cwd must be an absolute path, not {directory:?}")));
     }
-    let all: Vec<Capability>;
-    let rights = if request.privileged {
-        all = every_capability();
-        &all
-    } else {
-        DEFAULT_CAPABILITIES
-    };
-    let document = capabilities(rights).and_then(|rights| {
+    let host = &definition.host_config;
+    let rights = if request.privileged { Rights::everything() } else { Rights::of(host)? };
+    let document = capabilities(&rights.capabilities).and_then(|rights| {
         ProcessBuilder::default()
             .terminal(request.terminal)
             .args(request.command.clone())
@@ -127,11 +123,12 @@ fn process(definition: &Definition, request: &ExecRequest) -> Result<ProcessPlan
             .no_new_privileges(false)
             .build()
     });
+    let document = document.and_then(|document| bounded(document, host));
     let document =
         document.map_err(|source| Error::invalid(format!("the process is not valid: {source}")))?;
     let plan =
         ProcessPlan::from_oci(&document).map_err(|source| mica_runtime::RuntimeError::Plan { source })?;
-    Ok(if request.privileged { plan.with_rights_we_hold() } else { plan })
+    Ok(rights.fit_process(plan))
 }
 
 /// The container's environment, the request's own over it by name.
@@ -144,52 +141,4 @@ fn exec_environment(definition: &Definition, request: &ExecRequest) -> Vec<Strin
         set_variable(&mut merged, entry);
     }
     merged
-}
-
-/// All capabilities that this program knows (capabilities(7)); those that we lack are left out later.
-fn every_capability() -> Vec<Capability> {
-    use Capability as C;
-    vec![
-        C::AuditControl,
-        C::AuditRead,
-        C::AuditWrite,
-        C::BlockSuspend,
-        C::Bpf,
-        C::CheckpointRestore,
-        C::Chown,
-        C::DacOverride,
-        C::DacReadSearch,
-        C::Fowner,
-        C::Fsetid,
-        C::IpcLock,
-        C::IpcOwner,
-        C::Kill,
-        C::Lease,
-        C::LinuxImmutable,
-        C::MacAdmin,
-        C::MacOverride,
-        C::Mknod,
-        C::NetAdmin,
-        C::NetBindService,
-        C::NetBroadcast,
-        C::NetRaw,
-        C::Perfmon,
-        C::Setfcap,
-        C::Setgid,
-        C::Setpcap,
-        C::Setuid,
-        C::SysAdmin,
-        C::SysBoot,
-        C::SysChroot,
-        C::SysModule,
-        C::SysNice,
-        C::SysPacct,
-        C::SysPtrace,
-        C::SysRawio,
-        C::SysResource,
-        C::SysTime,
-        C::SysTtyConfig,
-        C::Syslog,
-        C::WakeAlarm,
-    ]
 }

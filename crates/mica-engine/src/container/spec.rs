@@ -3,10 +3,13 @@
 //! The values are docker's: mounts, masked and read-only paths, capabilities, sysctls
 //! (OCI runtime-spec 1.2; docker's `oci/defaults.go` names the same facts).
 
+use crate::container::devices::Devices;
 use crate::container::record::Definition;
+use crate::container::rights::Rights;
+use crate::container::settings;
 use crate::disk::ContainerDisk;
 use crate::error::{Error, Result};
-use mica_api::types::host_config::Resources;
+use mica_api::types::host_config::{HostConfig, Resources};
 use mica_model::ContainerId;
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
@@ -35,7 +38,9 @@ pub(crate) fn build(
     disk: &ContainerDisk,
     network: &NetworkPlace,
 ) -> Result<Spec> {
-    assemble(id, definition, disk, network).map_err(|source| {
+    let devices = Devices::of(&definition.host_config)?;
+    let rights = Rights::of(&definition.host_config)?;
+    assemble(id, definition, (disk, network), (devices, rights)).map_err(|source| {
         Error::invalid(format!("the specification of container {id} is not valid: {source}"))
     })
 }
@@ -43,16 +48,22 @@ pub(crate) fn build(
 fn assemble(
     id: &ContainerId,
     definition: &Definition,
-    disk: &ContainerDisk,
-    network: &NetworkPlace,
+    (disk, network): (&ContainerDisk, &NetworkPlace),
+    (devices, rights): (Devices, Rights),
 ) -> std::result::Result<Spec, OciSpecError> {
+    let host = &definition.host_config;
+    let mut resources = resources(&host.resources)?;
+    resources.set_devices(Some(devices.rules));
+    let hidden = if host.privileged { (&[][..], &[][..]) } else { (&MASKED_PATHS[..], &READONLY_PATHS[..]) };
+    let paths = |paths: &[&str]| -> Vec<String> { paths.iter().map(|&path| path.to_owned()).collect() };
     let linux = LinuxBuilder::default()
         .namespaces(namespaces(network)?)
         .cgroups_path(cgroup_path(id, &definition.host_config.resources))
-        .resources(resources(&definition.host_config.resources)?)
-        .sysctl(sysctls(network))
-        .masked_paths(MASKED_PATHS.map(str::to_owned))
-        .readonly_paths(READONLY_PATHS.map(str::to_owned))
+        .resources(resources)
+        .devices(devices.nodes)
+        .sysctl(sysctls(network, host))
+        .masked_paths(paths(hidden.0))
+        .readonly_paths(paths(hidden.1))
         .build()?;
     let root =
         RootBuilder::default().path("rootfs").readonly(definition.host_config.readonly_rootfs).build()?;
@@ -61,23 +72,33 @@ fn assemble(
         .hostname(definition.config.hostname.clone())
         .domainname(definition.config.domainname.clone())
         .root(root)
-        .process(process(definition)?)
+        .process(process(definition, &rights)?)
         .mounts(mounts(definition, disk, network)?)
         .linux(linux)
         .build()
 }
 
-fn process(definition: &Definition) -> std::result::Result<Process, OciSpecError> {
+fn process(definition: &Definition, rights: &Rights) -> std::result::Result<Process, OciSpecError> {
     let config = &definition.config;
     let working_dir = if config.working_dir.is_empty() { "/" } else { config.working_dir.as_str() };
-    ProcessBuilder::default()
+    let process = ProcessBuilder::default()
         .terminal(config.tty)
         .args(definition.command.clone())
         .env(environment(definition))
         .cwd(working_dir)
-        .capabilities(capabilities(DEFAULT_CAPABILITIES)?)
+        .capabilities(capabilities(&rights.capabilities)?)
         .no_new_privileges(false)
-        .build()
+        .build()?;
+    bounded(process, &definition.host_config)
+}
+
+/// Sets what limits each process of a container, the first and further ones alike.
+pub(crate) fn bounded(mut process: Process, host: &HostConfig) -> std::result::Result<Process, OciSpecError> {
+    process.set_rlimits(Some(settings::limits(host)?));
+    // Zero is what processes have; writing it would only cost time.
+    let score = i32::try_from(host.oom_score_adj).ok().filter(|score| *score != 0);
+    process.set_oom_score_adj(score);
+    Ok(process)
 }
 
 /// The environment in docker's order: PATH, HOSTNAME, TERM, then the container's own.
@@ -144,12 +165,14 @@ fn mounts(
     disk: &ContainerDisk,
     network: &NetworkPlace,
 ) -> std::result::Result<Vec<Mount>, OciSpecError> {
-    let shm_size = format!("size={}", definition.host_config.shm_size);
+    let host = &definition.host_config;
+    let shm_size = format!("size={}", host.shm_size);
+    let kernel_access = if host.privileged { "rw" } else { "ro" };
     // The kernel refuses a new sysfs in a network namespace that this user namespace does not own,
     // and the host's network should show the host's devices: bind it then.
     let sysfs = match network {
-        NetworkPlace::Private => mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"])?,
-        _ => mount("/sys", "bind", "/sys", &["rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"])?,
+        NetworkPlace::Private => mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", kernel_access])?,
+        _ => mount("/sys", "bind", "/sys", &["rbind", "rprivate", "nosuid", "noexec", "nodev", kernel_access])?,
     };
     Ok(vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?,
@@ -161,7 +184,7 @@ fn mounts(
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         )?,
         sysfs,
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", &["ro", "nosuid", "noexec", "nodev"])?,
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &[kernel_access, "nosuid", "noexec", "nodev"])?,
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
         mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm_size])?,
         bind("/etc/resolv.conf", &disk.resolv_conf())?,
@@ -248,15 +271,15 @@ fn cpu(limits: &Resources) -> std::result::Result<oci_spec::runtime::LinuxCpu, O
     cpu.build()
 }
 
-fn sysctls(network: &NetworkPlace) -> HashMap<String, String> {
-    if *network != NetworkPlace::Private {
-        return HashMap::new();
+fn sysctls(network: &NetworkPlace, host: &HostConfig) -> HashMap<String, String> {
+    let mut settings = HashMap::new();
+    if *network == NetworkPlace::Private {
+        // A private network has no ports and no pings that an unprivileged process must be kept from.
+        settings.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
+        settings.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
     }
-    // A private network has no ports and no pings that an unprivileged process must be kept from.
-    HashMap::from([
-        ("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned()),
-        ("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned()),
-    ])
+    settings.extend(host.sysctls.clone().unwrap_or_default());
+    settings
 }
 
 /// The cgroup below which all containers lie.
@@ -267,24 +290,6 @@ const CPU_PERIOD_MICROSECONDS: i64 = 100_000;
 
 /// The search path of a container whose image sets none.
 pub(crate) const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What root in a container may do unless told otherwise: docker's fourteen.
-pub(crate) const DEFAULT_CAPABILITIES: &[Capability] = &[
-    Capability::Chown,
-    Capability::DacOverride,
-    Capability::Fsetid,
-    Capability::Fowner,
-    Capability::Mknod,
-    Capability::NetRaw,
-    Capability::Setgid,
-    Capability::Setuid,
-    Capability::Setfcap,
-    Capability::Setpcap,
-    Capability::NetBindService,
-    Capability::SysChroot,
-    Capability::Kill,
-    Capability::AuditWrite,
-];
 
 /// Files that tell or touch the host and are hidden.
 pub(crate) const MASKED_PATHS: [&str; 12] = [

@@ -5,10 +5,12 @@
 //! waits for an RCU grace period, 5 to 15 ms; a thread that moves itself does not take it. In the
 //! version 2 hierarchy a process is born in its cgroup (`CLONE_INTO_CGROUP`), which is as cheap.
 
+mod devices;
 mod freezer;
 mod hierarchy;
 mod limits;
 
+pub(crate) use devices::restrict;
 pub(crate) use freezer::{freeze, is_frozen, thaw, thaw_legacy};
 pub(crate) use limits::apply;
 

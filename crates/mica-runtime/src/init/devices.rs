@@ -44,20 +44,27 @@ pub(super) fn open_null() -> Chapter<OwnedFd> {
     }
 }
 
-/// Fills a fresh `/dev`.
-pub(super) fn populate(dev: &OwnedFd, devices: &[DevicePlan]) -> Chapter {
+/// Makes what every container has in a fresh `/dev`, and the document's devices wherever they are to be.
+pub(super) fn make(root: &Root, dev: Option<&OwnedFd>, devices: &[DevicePlan]) -> Chapter {
+    let Some(dev) = dev else { return devices.iter().try_for_each(|device| add(root, device)) };
+    populate(dev)?;
+    for device in devices {
+        match device.path.strip_prefix("/dev/") {
+            Some(relative) => add_below(dev.as_fd(), relative, device)?,
+            None => add(root, device)?,
+        }
+    }
+    Ok(())
+}
+
+fn populate(dev: &OwnedFd) -> Chapter {
     for (name, major, minor) in NODES {
         make_node(dev.as_fd(), name, &node("/dev/", name, major, minor))?;
     }
     for (name, target) in LINKS {
         ignore_existing(symlinkat(target, dev, name)).map_err(at(SetupStep::Device, name))?;
     }
-    ignore_existing(symlinkat("pts/ptmx", dev, "ptmx")).map_err(at(SetupStep::Device, "ptmx"))?;
-    for device in devices {
-        let relative = device.path.strip_prefix("/dev/").unwrap_or(&device.path);
-        add_below(dev.as_fd(), relative, device)?;
-    }
-    Ok(())
+    ignore_existing(symlinkat("pts/ptmx", dev, "ptmx")).map_err(at(SetupStep::Device, "ptmx"))
 }
 
 fn node(prefix: &str, name: &str, major: u32, minor: u32) -> DevicePlan {
@@ -65,16 +72,13 @@ fn node(prefix: &str, name: &str, major: u32, minor: u32) -> DevicePlan {
     DevicePlan { path, file_type: 0o020_000, major, minor, mode: 0o666, uid: 0, gid: 0 }
 }
 
-/// Makes the document's devices where `/dev` is not ours: only what is missing.
-pub(super) fn add(root: &Root, devices: &[DevicePlan]) -> Chapter {
-    for device in devices {
-        let failed = |errno| SetupError::new(SetupStep::Device, device.path.clone(), errno);
-        let (parent, name) = device.path.rsplit_once('/').ok_or_else(|| failed(Errno::INVAL))?;
-        let parent = if parent.is_empty() { "/" } else { parent };
-        let parent = root.open_or_make(parent, Place::Directory, Links::Refuse).map_err(failed)?;
-        make_node(parent.as_fd(), name, device)?;
-    }
-    Ok(())
+/// Makes a device where the directory is not ours: only what is missing.
+fn add(root: &Root, device: &DevicePlan) -> Chapter {
+    let failed = |errno| SetupError::new(SetupStep::Device, device.path.clone(), errno);
+    let (parent, name) = device.path.rsplit_once('/').ok_or_else(|| failed(Errno::INVAL))?;
+    let parent = if parent.is_empty() { "/" } else { parent };
+    let parent = root.open_or_make(parent, Place::Directory, Links::Refuse).map_err(failed)?;
+    make_node(parent.as_fd(), name, device)
 }
 
 /// `relative` lies in our own fresh file system, where nothing but what we made can be met.

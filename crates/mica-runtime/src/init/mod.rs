@@ -135,11 +135,7 @@ fn build(
     let cgroups = cgroups::open(&plan.mounts, group)?;
     let root = root::attach(&birth.root, &birth.run_directory)?;
     let mounted = mounts::mount_all(&root, &plan.mounts, sources, cgroups)?;
-    if let Some(dev) = &mounted.dev {
-        devices::populate(dev, &plan.devices)?;
-    } else {
-        devices::add(&root, &plan.devices)?;
-    }
+    devices::make(&root, mounted.dev.as_ref(), &plan.devices)?;
     let terminal = match (&mounted.devpts, plan.process.terminal) {
         (_, false) => None,
         (Some(devpts), true) => Some(terminal::open(devpts, size, channel)?),

@@ -128,13 +128,14 @@ impl Nursery {
         };
         match &order.job {
             Job::Container(job) => {
-                let ContainerJob { run_directory, cgroup: name, resources, namespaces, joined } =
+                let ContainerJob { run_directory, cgroup: name, resources, device_rules, namespaces, joined } =
                     job.as_ref();
                 nursery.residence = Some(Residence::open(run_directory)?);
                 nursery.take_namespaces(namespaces, joined.iter().copied().zip(descriptors).collect())?;
                 let group = cgroup::Group::create(name)?;
                 let entrance = cgroup::apply(&group, resources).and_then(|warnings| {
                     nursery.warnings = warnings;
+                    cgroup::restrict(&group, device_rules)?;
                     group.entrance()
                 });
                 nursery.entrance = entrance.inspect_err(|_| {

@@ -93,6 +93,12 @@ impl CapabilitySets {
     }
 }
 
+/// Whether programs of this process can gain a capability, named as capabilities(7) does without `CAP_`.
+pub fn holds_capability(name: &str) -> bool {
+    let number = NAMES.iter().position(|known| *known == name);
+    number.is_some_and(|number| bounding_set() & 1 << number != 0)
+}
+
 /// The capabilities that this thread's programs can ever gain, of those that this code knows.
 pub(crate) fn bounding_set() -> u64 {
     (0..CAPABILITY_COUNT)

@@ -1,6 +1,6 @@
 //! A container as a whole: the OCI document, checked once, as a type that cannot be invalid.
 
-use super::{MountPlan, ProcessPlan, Resources};
+use super::{DeviceRules, MountPlan, ProcessPlan, Resources};
 use mica_model::ErrorKind;
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxNamespaceType, Spec};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,7 @@ pub struct ContainerPlan {
     /// Relative path below each hierarchy; empty means `mica/<id>`.
     pub(crate) cgroup: String,
     pub(crate) resources: Resources,
+    pub(crate) device_rules: DeviceRules,
 }
 
 /// Why a document cannot be run.
@@ -134,8 +135,16 @@ impl ContainerPlan {
             sysctls: sysctls(linux)?,
             cgroup: cgroup(linux)?,
             resources,
+            device_rules: device_rules(linux)?,
         };
         Ok((plan, warnings))
+    }
+
+    /// See [`ProcessPlan::with_rights_we_hold`].
+    #[must_use]
+    pub fn with_rights_we_hold(mut self) -> Self {
+        self.process = self.process.with_rights_we_hold();
+        self
     }
 
     pub(crate) fn is_new(&self, kind: NamespaceKind) -> bool {
@@ -203,6 +212,11 @@ fn namespaces(linux: &Linux) -> Result<Vec<NamespacePlan>, PlanError> {
         return Err(PlanError::Missing { field: "linux.namespaces (a new mount namespace)" });
     }
     Ok(plans)
+}
+
+fn device_rules(linux: &Linux) -> Result<DeviceRules, PlanError> {
+    let rules = linux.resources().as_ref().and_then(|resources| resources.devices().as_ref());
+    DeviceRules::from_oci(rules.map_or(&[][..], Vec::as_slice))
 }
 
 fn device(device: &LinuxDevice) -> Result<DevicePlan, PlanError> {

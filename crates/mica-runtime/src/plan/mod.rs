@@ -4,11 +4,12 @@
 
 mod capability;
 mod container;
+mod device_rule;
 mod mount;
 mod process;
 mod resources;
 
-pub use capability::CapabilitySets;
+pub use capability::{CapabilitySets, holds_capability};
 pub use container::{ContainerPlan, NamespaceKind, PlanError};
 pub use mount::{MountKind, MountPlan};
 pub use process::{Limit, ProcessPlan};
@@ -16,6 +17,9 @@ pub use resources::Resources;
 
 pub(crate) use capability::CAPABILITY_COUNT;
 pub(crate) use container::{DevicePlan, NamespacePlan};
+pub(crate) use device_rule::{
+    ACCESS_MAKE, ACCESS_READ, ACCESS_WRITE, DeviceClass, DeviceException, DeviceRules,
+};
 
 use mica_model::ContainerId;
 use serde::{Deserialize, Serialize};

@@ -50,7 +50,6 @@ fn unapplied(document: &LinuxResources) -> Vec<String> {
     let memory = document.memory().as_ref();
     let cpu = document.cpu().as_ref();
     let present = [
-        ("device rules", document.devices().as_ref().is_some_and(|rules| !rules.is_empty())),
         ("block I/O limits", document.block_io().is_some()),
         ("huge page limits", document.hugepage_limits().as_ref().is_some_and(|limits| !limits.is_empty())),
         ("network classes", document.network().is_some()),

@@ -1,7 +1,7 @@
 //! The flags that define a container, shared by `run` and `create`.
 
 use crate::args::{ValueError, bytes, list, number, switch, text};
-use crate::command::container::definition::{resources, variables};
+use crate::command::container::definition::{isolation, resources, variables};
 use clap::Arg;
 
 /// All of them.
@@ -36,6 +36,7 @@ pub fn all() -> Vec<Arg> {
         text("user", "string", "Username or UID (format: <name|uid>[:<group|gid>])").short('u'),
         text("workdir", "string", "Working directory inside the container").short('w'),
     ];
+    flags.extend(isolation::flags());
     flags.extend(resources::flags());
     flags.push(number("memory-swappiness", "Tune container memory swappiness (0 to 100) (default -1)"));
     flags

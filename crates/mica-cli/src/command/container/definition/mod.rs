@@ -4,6 +4,7 @@
 //! into the engine's request, `variables` reads environment and label files, `making` asks for it.
 
 pub mod flags;
+pub mod isolation;
 pub mod making;
 pub mod planned;
 pub mod request;

@@ -2,7 +2,7 @@
 
 use crate::args::Matches;
 use crate::command::container::definition::making::into_launch;
-use crate::command::container::definition::{resources, variables};
+use crate::command::container::definition::{isolation, resources, variables};
 use crate::context::Context;
 use crate::report::Failure;
 use mica_api::types::container::{ContainerConfig, CreateRequest};
@@ -101,7 +101,7 @@ fn host_config(matches: &Matches) -> Result<HostConfig, Failure> {
         let message = format!("invalid value: {swappiness}. Valid memory swappiness range is 0-100");
         return Err(Failure::refused_launch(message));
     }
-    Ok(HostConfig {
+    let mut host = HostConfig {
         container_id_file: matches.text_or_empty("cidfile"),
         network_mode,
         auto_remove: matches.on("rm"),
@@ -109,7 +109,9 @@ fn host_config(matches: &Matches) -> Result<HostConfig, Failure> {
         shm_size: matches.number("shm-size").filter(|size| *size != 0).unwrap_or(SHM_SIZE_DEFAULT),
         resources,
         ..HostConfig::default()
-    })
+    };
+    isolation::apply(matches, &mut host);
+    Ok(host)
 }
 
 fn pull(matches: &Matches) -> Result<Pull, Failure> {
