@@ -6,6 +6,7 @@ mod container_cp;
 mod container_create;
 mod container_events;
 mod container_exec;
+mod container_isolation;
 mod container_logs;
 mod container_ls;
 mod container_manage;

@@ -25,7 +25,8 @@ impl Devices {
         if host.privileged {
             // Without a rule a cgroup forbids nothing.
             devices.add_directory(Path::new("/dev"), Path::new("/dev"), None)?;
-            for mapping in mappings.iter().filter(|mapping| mapping.path_on_host != mapping.path_in_container) {
+            for mapping in mappings.iter().filter(|mapping| mapping.path_on_host != mapping.path_in_container)
+            {
                 devices.add_mapping(mapping)?;
             }
             devices.rules.clear();
@@ -129,6 +130,7 @@ pub(crate) fn check(host: &HostConfig) -> Result<()> {
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn invalid(source: OciSpecError) -> Error {
     Error::invalid(format!("the devices are not valid: {source}"))
 }
@@ -256,7 +258,17 @@ mod tests {
     #[test]
     fn rules_are_read_as_the_kernel_writes_them() {
         assert_eq!(parse_rule("c 189:* rmw").unwrap().minor(), Some(ANY));
-        for wrong in ["", "c 1:3", "x 1:3 r", "c 1 r", "c 1:3 z", "c 1:3 rwmr", "c a:3 r", "c 1:3  r", "c 99999999999:1 r"] {
+        for wrong in [
+            "",
+            "c 1:3",
+            "x 1:3 r",
+            "c 1 r",
+            "c 1:3 z",
+            "c 1:3 rwmr",
+            "c a:3 r",
+            "c 1:3  r",
+            "c 99999999999:1 r",
+        ] {
             assert!(parse_rule(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -171,8 +171,12 @@ fn mounts(
     // The kernel refuses a new sysfs in a network namespace that this user namespace does not own,
     // and the host's network should show the host's devices: bind it then.
     let sysfs = match network {
-        NetworkPlace::Private => mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", kernel_access])?,
-        _ => mount("/sys", "bind", "/sys", &["rbind", "rprivate", "nosuid", "noexec", "nodev", kernel_access])?,
+        NetworkPlace::Private => {
+            mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", kernel_access])?
+        }
+        _ => {
+            mount("/sys", "bind", "/sys", &["rbind", "rprivate", "nosuid", "noexec", "nodev", kernel_access])?
+        }
     };
     Ok(vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?,

@@ -39,6 +39,13 @@ check memory_limit 67108864 mica run --rm --memory 64m busybox cat /sys/fs/cgrou
 check pids_limit 20 mica run --rm --pids-limit 20 busybox cat /sys/fs/cgroup/pids.max
 check cpu_limit "50000 100000" mica run --rm --cpus 0.5 busybox cat /sys/fs/cgroup/cpu.max
 check own_cgroup "0::/" mica run --rm busybox cat /proc/self/cgroup
+kernel_log='mica run --rm --cap-add syslog'
+check usual_devices 11 $kernel_log busybox sh -c "echo > /dev/null; cat /dev/zero /dev/random | head -c 11 | wc -c"
+check device_refused 0 $kernel_log busybox sh -c "mknod /log c 1 11; head -c 1 /log 2>/dev/null | wc -c"
+check device_given 1 $kernel_log --device /dev/kmsg:/log:r busybox sh -c "head -c 1 /log | wc -c"
+check device_not_written " [1]" $kernel_log --device /dev/kmsg:/log:r busybox sh -c ": > /log"
+check device_by_rule 1 $kernel_log --device-cgroup-rule "c 1:11 r" busybox sh -c "mknod /log c 1 11; head -c 1 /log | wc -c"
+check device_of_privileged 1 mica run --rm --privileged busybox sh -c "head -c 1 /dev/kmsg | wc -c"
 check out_of_memory " [137]" mica run --name greedy --memory 16m busybox tail /dev/zero
 check out_of_memory_told true mica inspect --format "{{.State.OOMKilled}}" greedy
 check hello_runs "" sh -c 'mica run --rm hello | grep -qi pid'
