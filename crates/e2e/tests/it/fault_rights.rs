@@ -52,8 +52,10 @@ fn privileged_missing_file_systems_are_named() {
     let world = World::with_busybox();
     let run = ["run", "--rm", "busybox", "true"];
     elsewhere(&world, "umount -R -l /proc", &run).code(125).stderr_contains("mount /proc");
-    // Limits are all that is lost without cgroups.
-    elsewhere(&world, "umount -R -l /sys/fs/cgroup", &run).success();
+    // Without cgroups nothing keeps a container from the host's devices, which only a privileged one may have.
+    let no_cgroups = "umount -R -l /sys/fs/cgroup";
+    elsewhere(&world, no_cgroups, &run).code(125).stderr_contains("no cgroup hierarchy is mounted");
+    elsewhere(&world, no_cgroups, &["run", "--rm", "--privileged", "busybox", "true"]).success();
     let overlay = "mkdir $TMPDIR/upper $TMPDIR/work && \
                    mount -t overlay none /mnt -o lowerdir=/etc,upperdir=$TMPDIR/upper,workdir=$TMPDIR/work && \
                    export MICA_ROOT=/mnt/root";

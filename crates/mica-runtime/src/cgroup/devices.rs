@@ -19,9 +19,10 @@ pub(crate) fn restrict(group: &Group, rules: &DeviceRules) -> Result<(), SetupEr
     match group.controller("devices") {
         Some((directory, Version::Legacy)) => write_rules(directory, rules),
         _ => {
-            let failed = |errno| SetupError::new(SetupStep::Limit, "device rules", errno);
-            let directory = group.unified.as_deref().ok_or_else(|| failed(Errno::NODEV))?;
-            attach_program(Path::new(directory), rules).map_err(failed)
+            let failed = |subject: &str, errno| SetupError::new(SetupStep::Limit, subject, errno);
+            let unmounted = || failed("device rules (no cgroup hierarchy is mounted)", Errno::NODEV);
+            let directory = group.unified.as_deref().ok_or_else(unmounted)?;
+            attach_program(Path::new(directory), rules).map_err(|errno| failed("device rules", errno))
         }
     }
 }
