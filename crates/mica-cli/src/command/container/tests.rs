@@ -173,11 +173,7 @@ fn wrong_uses_never_reach_the_engine() {
             125,
             "invalid argument \"foo\" for \"-a, --attach\" flag: valid streams are STDIN, STDOUT and STDERR\n",
         ),
-        (
-            "run -d -a stdout box",
-            1,
-            "conflicting options: cannot specify both --attach and --detach\n",
-        ),
+        ("run -d -a stdout box", 1, "conflicting options: cannot specify both --attach and --detach\n"),
         ("run --pull soon box", 125, "mica: invalid pull option: 'soon': must be one of"),
         ("run --network= box", 125, "mica: no name set for network\n"),
         ("run -v /a:/b box", 125, "--volume is not supported yet by mica; it comes with isolation"),
