@@ -67,6 +67,7 @@ fn plan(
         attach: Some(Attach { stdin: false, stdout: true, stderr: true }),
         after_exit: None,
         joined: Vec::new(),
+        held: None,
     })
 }
 

@@ -114,8 +114,9 @@ impl Launcher {
     /// Hands the plan over and waits until the program runs or cannot run.
     pub fn start(self, plan: StartPlan) -> Result<Started, RuntimeError> {
         let run_directory = plan.run_directory.clone();
-        let (monitor, child, joined) = orders(plan);
-        let descriptors: Vec<BorrowedFd<'_>> = joined.iter().map(|join| join.descriptor.as_fd()).collect();
+        let (monitor, child, joined, held) = orders(plan);
+        let joined = joined.iter().map(|join| join.descriptor.as_fd());
+        let descriptors: Vec<BorrowedFd<'_>> = joined.chain(held.iter().map(AsFd::as_fd)).collect();
         order::send(&self.socket, &monitor, &child, &descriptors)?;
         let message = self.await_start().map_err(|error| in_use(error, &run_directory))?;
         Ok(Started {
@@ -151,7 +152,7 @@ pub(crate) fn default_cgroup(id: &str) -> String {
 }
 
 /// Divides a plan into what the monitor and what the child must know.
-fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<JoinedNamespace>) {
+fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<JoinedNamespace>, Option<OwnedFd>) {
     let container = plan.container;
     let cgroup =
         if container.cgroup.is_empty() { default_cgroup(plan.id.as_str()) } else { container.cgroup.clone() };
@@ -179,7 +180,7 @@ fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<JoinedNamespace>) {
         terminal_size: plan.terminal_size,
         container: Some(Birth { plan: container, root: plan.root, run_directory: plan.run_directory }),
     };
-    (monitor, child, plan.joined)
+    (monitor, child, plan.joined, plan.held)
 }
 
 /// Starts a further process in a running container.

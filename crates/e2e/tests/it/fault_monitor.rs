@@ -142,3 +142,22 @@ fn privileged_after_a_reboot_what_ran_has_exited_and_starts_again() {
     world.mica(["start", "new", "ended"]).success();
     check_invariants(&world);
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_start_whose_command_is_killed_is_not_taken_for_ended() {
+    let world = World::with_busybox();
+    for number in 0..8 {
+        let name = format!("orphan{number}");
+        world.mica(["create", "--name", &name, "busybox", "sleep", "1000"]).success();
+        // The plan has just been handed over when the command would wait for the answer.
+        let strace =
+            ["-qq", "-o", "/dev/null", "-e", "trace=recvfrom", "-e", "inject=recvfrom:signal=SIGKILL:when=1"];
+        world.invoke_by("strace", &strace, ["start", name.as_str()]).run().failure();
+        // Whoever looks now waits until the monitor has said what is true.
+        world.mica(["ps", "-a"]).success();
+        let shown = state(&world, &name);
+        assert!(shown.starts_with("running"), "{name} is {shown}");
+        world.mica(["rm", "-f", &name]).success();
+    }
+}

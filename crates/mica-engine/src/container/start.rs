@@ -20,6 +20,7 @@ use mica_runtime::{
     AfterExit, Attach, ContainerPlan, EventPlan, JoinedNamespace, Launcher, LogPlan, NamespaceKind, RootPlan,
     StartPlan, StdinPlan, TerminalSize,
 };
+use std::fs::File;
 use std::path::PathBuf;
 
 impl Local {
@@ -28,7 +29,7 @@ impl Local {
         let record = Record::find(&self.database(), reference)?;
         let launcher = Launcher::spawn(&record.id)?;
         let disk = self.disk.container(&record.id);
-        let _lock = lock::container(&disk, &record.id)?;
+        let lock = lock::container(&disk, &record.id)?;
         let mut record = Record::find(&self.database(), record.id.as_str())?;
         let observed = record.observe(&disk);
         match observed.status {
@@ -51,7 +52,7 @@ impl Local {
         record.oom_killed = false;
         record.error.clear();
         self.database().write(|transaction| record.save_state(transaction))?;
-        self.launch(launcher, &mut record, &definition, options)
+        self.launch((launcher, lock), &mut record, &definition, options)
     }
 
     /// Creates and starts with one write to the database, the monitor coming up meanwhile.
@@ -62,20 +63,23 @@ impl Local {
     ) -> Result<(CreateResponse, Result<Started>)> {
         let id = ContainerId::from_random(system::random());
         let launcher = Launcher::spawn(&id)?;
-        let Created { mut record, definition, warnings, lock: _lock } =
+        let Created { mut record, definition, warnings, lock } =
             self.create_as(request, id, Stage::Running)?;
-        let started = self.launch(launcher, &mut record, &definition, options);
+        let started = self.launch((launcher, lock), &mut record, &definition, options);
         Ok((CreateResponse { id: record.id.to_string(), warnings }, started))
     }
 
     fn launch(
         &self,
-        launcher: Launcher,
+        (launcher, lock): (Launcher, File),
         record: &mut Record,
         definition: &Definition,
         options: &StartOptions,
     ) -> Result<Started> {
-        let launched = self.start_plan(record, definition, options).and_then(|(plan, warnings)| {
+        let launched = self.start_plan(record, definition, options).and_then(|(mut plan, warnings)| {
+            // Without it, a start whose command is killed now would be taken for ended by whoever
+            // looks before the monitor has said that it runs.
+            plan.held = lock.try_clone().ok().map(Into::into);
             if options.attach.is_some() {
                 self.events.append(&events::container(record, "attach", &[]));
             }
@@ -156,6 +160,7 @@ impl Local {
             attach: options.attach.map(attach),
             after_exit: host.auto_remove.then(|| self.removal_after_exit(record)),
             joined,
+            held: None,
         };
         Ok((plan, warnings))
     }

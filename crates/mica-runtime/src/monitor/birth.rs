@@ -39,6 +39,8 @@ pub(super) struct Nursery {
     target: Option<OwnedFd>,
     log: Log,
     warnings: Vec<String>,
+    /// See [`crate::StartPlan::held`].
+    held: Vec<OwnedFd>,
 }
 
 /// The run directory as its monitor holds it.
@@ -125,11 +127,13 @@ impl Nursery {
             target: None,
             log,
             warnings: Vec::new(),
+            held: Vec::new(),
         };
         match &order.job {
             Job::Container(job) => {
                 let ContainerJob { run_directory, cgroup: name, resources, device_rules, namespaces, joined } =
                     job.as_ref();
+                nursery.held = descriptors.split_off(joined.len().min(descriptors.len()));
                 nursery.residence = Some(Residence::open(run_directory)?);
                 nursery.take_namespaces(namespaces, joined.iter().copied().zip(descriptors).collect())?;
                 let group = cgroup::Group::create(name)?;
@@ -214,6 +218,7 @@ impl Nursery {
         };
         drop((theirs, streams.theirs));
         let written = self.write_state(pid);
+        self.held.clear();
         match written.and_then(|started_at| await_exec(&ours).map(|terminal| (started_at, terminal))) {
             Ok((started_at, terminal)) => {
                 let [stdin, stdout, stderr] = streams.ours;

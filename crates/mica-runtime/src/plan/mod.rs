@@ -60,6 +60,9 @@ pub struct StartPlan {
     pub after_exit: Option<AfterExit>,
     /// Namespaces of other containers to join; each replaces the document's entry of the same kind.
     pub joined: Vec<JoinedNamespace>,
+    /// A descriptor that the monitor keeps open until the run can be seen in the run directory: a
+    /// lock that is to outlive a starter who is killed after handing the plan over.
+    pub held: Option<OwnedFd>,
 }
 
 /// An open namespace of another container, from [`crate::namespace`].

@@ -132,6 +132,7 @@ impl Container {
             attach: Some(OUTPUT),
             after_exit: None,
             joined: Vec::new(),
+            held: None,
         }
     }
 
