@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// A file system of its own as the root of a world; taken away before the world is.
 struct Disk<'a> {
@@ -33,6 +34,21 @@ impl<'a> Disk<'a> {
         for (name, size) in [("full", 1 << 16), ("fuller", 512)] {
             let Ok(mut file) = File::create(self.root.join(name)) else { continue };
             while file.write_all(&vec![b'x'; size]).is_ok() {}
+        }
+    }
+
+    /// The monitor of a container that has just ended, or a chore, may still have a file open.
+    fn make_read_only(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let remount = || Command::new("mount").args(["-o", "remount,ro"]).arg(&self.root).output().unwrap();
+        loop {
+            let output = remount();
+            if output.status.success() {
+                return;
+            }
+            let words = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(words.contains("busy") && Instant::now() < deadline, "{words}");
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -161,7 +177,7 @@ fn privileged_a_read_only_store_can_be_read() {
     world.load_busybox();
     world.mica(["run", "--name", "kept", "busybox", "sh", "-c", "echo said; echo text > /file"]).success();
     let root = disk.root.to_str().unwrap();
-    command("mount", &["-o", "remount,ro", root]);
+    disk.make_read_only();
     for reading in [
         &["ps", "-a"][..],
         &["images", "-a"],
