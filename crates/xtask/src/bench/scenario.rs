@@ -45,7 +45,7 @@ pub(super) const ALL: &[Scenario] = &[
 const DETACHED: [&str; 5] = ["run", "-d", "--network", "none", "--name"];
 
 /// A process that ends when it is asked to.
-const WILLING: [&str; 4] = ["busybox", "sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"];
+const WILLING: [&str; 4] = ["busybox", "sh", "-c", "trap 'exit 0' TERM; : > /ready; sleep 1000 & wait"];
 
 fn run(peer: &Peer, workshop: &Workshop) -> Option<Result<Duration, Failure>> {
     match &peer.kind {
@@ -176,8 +176,7 @@ fn start(peer: &Peer, process: &[&str]) -> Result<(), Failure> {
 /// Starts the container `bench` with a process that ends when asked, and waits until it would.
 fn start_willing(peer: &Peer) -> Result<(), Failure> {
     start(peer, &WILLING)?;
-    // The shell has set its trap once it has a child.
-    ask(peer, &["exec", "bench", "sh", "-c", "until pgrep sleep; do usleep 1000; done"])
+    ask(peer, &["exec", "bench", "sh", "-c", "until [ -e /ready ]; do usleep 1000; done"])
 }
 
 /// Has an engine do something that is not timed.
