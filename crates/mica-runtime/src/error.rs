@@ -176,6 +176,8 @@ pub enum SetupStep {
     User,
     /// Changing user, groups or capabilities.
     Credentials,
+    /// Loading the filter on system calls.
+    Filter,
     /// The working directory.
     Directory,
     /// The standard streams.
@@ -311,6 +313,7 @@ impl SetupStep {
             Self::Limit => "set the limit",
             Self::User => "find the user",
             Self::Credentials => "change the credentials",
+            Self::Filter => "load the seccomp filter",
             Self::Directory => "change to the working directory",
             Self::Streams => "connect the standard streams",
             Self::CommandNotFound => "find the program",

@@ -14,6 +14,7 @@ mod monitor;
 mod order;
 mod plan;
 mod sealed;
+mod seccomp;
 mod state;
 mod stats;
 
@@ -27,6 +28,7 @@ pub use plan::{
     LogPlan, MountKind, MountPlan, NamespaceKind, PlanError, ProcessPlan, Resources, RootPlan, StartPlan,
     StdinPlan, TerminalSize, holds_capability,
 };
+pub use seccomp::{FILTER_VERSION, Filter, ProfileError, kernel_version};
 pub use state::{ExitRecord, Status, exit_record, forget_exit, is_attended, last_exit, status};
 pub use stats::{BlockIo, NetworkCounters, Stats, stats};
 

@@ -9,4 +9,5 @@ pub mod lock;
 pub mod network;
 pub mod overlay_mount;
 pub mod process;
+pub mod seccomp;
 pub mod signal;

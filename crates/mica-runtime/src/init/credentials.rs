@@ -12,8 +12,20 @@ use rustix::thread::{
     set_keep_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
-/// Becomes `identity` with exactly `sets`.
-pub(super) fn take(identity: &Identity, sets: &CapabilitySets) -> Chapter {
+/// Whether a process stays an administrator for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admin {
+    /// Only if its sets say so.
+    AsPlanned,
+    /// Until [`finish`]: who may gain rights may load a filter only with `CAP_SYS_ADMIN`.
+    UntilFiltered,
+}
+
+/// `CAP_SYS_ADMIN` as a mask.
+const SYS_ADMIN: u64 = 1 << 21;
+
+/// Becomes `identity` with exactly `sets`, but for what `admin` adds.
+pub(super) fn take(identity: &Identity, sets: &CapabilitySets, admin: Admin) -> Chapter {
     bound(sets.bounding)?;
     let failed = |subject: &'static str| move |errno| SetupError::new(SetupStep::Credentials, subject, errno);
     // Else the change of user would clear what is to be set below.
@@ -25,14 +37,29 @@ pub(super) fn take(identity: &Identity, sets: &CapabilitySets) -> Chapter {
     let uid = Uid::from_raw(identity.uid);
     set_thread_res_uid(uid, uid, uid).map_err(failed("user"))?;
     set_keep_capabilities(false).map_err(failed("keep capabilities"))?;
+    let mut first = *sets;
+    if admin == Admin::UntilFiltered {
+        first.effective |= SYS_ADMIN;
+        first.permitted |= SYS_ADMIN;
+    }
+    set(&first)?;
+    raise_ambient(sets.ambient)
+}
+
+/// Gives up what `admin` added to `sets`. An exec would do it too: the bounding set is without it.
+pub(super) fn finish(sets: &CapabilitySets, admin: Admin) -> Chapter {
+    let has_more = admin == Admin::UntilFiltered && sets.effective & sets.permitted & SYS_ADMIN == 0;
+    if has_more { set(sets) } else { Ok(()) }
+}
+
+fn set(sets: &CapabilitySets) -> Chapter {
     let known = |mask| CapabilitySet::from_bits_retain(mask);
     let kernel_sets = KernelSets {
         effective: known(sets.effective),
         permitted: known(sets.permitted),
         inheritable: known(sets.inheritable),
     };
-    set_capabilities(None, kernel_sets).map_err(failed("capabilities"))?;
-    raise_ambient(sets.ambient)
+    set_capabilities(None, kernel_sets).map_err(at(SetupStep::Credentials, "capabilities"))
 }
 
 /// Drops from the bounding set what is not in `mask`, capabilities unknown to us included.

@@ -1,5 +1,6 @@
 //! The last chapter: from our code to the container's program.
 
+use super::credentials::Admin;
 use super::root::{Links, Root};
 use super::user::{self, Identity};
 use super::{Chapter, at, credentials, settings};
@@ -34,7 +35,11 @@ pub(super) fn become_it(
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).map_err(at(SetupStep::Credentials, "no new privileges"))?;
     }
-    credentials::take(&identity, &process.capabilities)?;
+    let admin = match &process.filter {
+        Some(_) if !process.no_new_privileges => Admin::UntilFiltered,
+        _ => Admin::AsPlanned,
+    };
+    credentials::take(&identity, &process.capabilities, admin)?;
     // After the change of user, which clears it. A monitor that is killed takes its process along,
     // so that nothing runs unwatched. A program that changes its own user clears it again: such a
     // container survives its monitor, is told of as orphaned and ended by `cleanup`.
@@ -43,6 +48,11 @@ pub(super) fn become_it(
     let program = find_program(&process.arguments[0], path)?;
     mica_sys::signal::reset_all();
     mica_sys::process::close_on_exec_from(3).map_err(at(SetupStep::Streams, "close"))?;
+    if let Some(filter) = &process.filter {
+        // As late as can be: what precedes it needs calls that a filter may forbid.
+        mica_sys::seccomp::load(filter.code(), filter.flags()).map_err(at(SetupStep::Filter, ""))?;
+        credentials::finish(&process.capabilities, admin)?;
+    }
     execute(&program, &process.arguments, &environment)
 }
 

@@ -110,6 +110,16 @@ pub(crate) fn bounding_set() -> u64 {
         .sum()
 }
 
+/// The number of a capability, by its name without `CAP_`.
+pub(crate) fn capability_number(name: &str) -> Option<u32> {
+    NAMES.iter().position(|known| *known == name).map(|number| number as u32)
+}
+
+/// The capabilities of these names (without `CAP_`) as a mask.
+pub(crate) fn capability_mask(names: &[&str]) -> u64 {
+    names.iter().filter_map(|name| capability_number(name)).map(|number| 1 << number).sum()
+}
+
 fn mask(names: Option<&Capabilities>) -> Result<u64, PlanError> {
     let mut bits = 0;
     for name in names.into_iter().flatten() {

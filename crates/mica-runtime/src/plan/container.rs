@@ -1,6 +1,7 @@
 //! A container as a whole: the OCI document, checked once, as a type that cannot be invalid.
 
 use super::{DeviceRules, MountPlan, ProcessPlan, Resources};
+use crate::seccomp::Filter;
 use mica_model::ErrorKind;
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxNamespaceType, Spec};
 use serde::{Deserialize, Serialize};
@@ -145,6 +146,18 @@ impl ContainerPlan {
     pub fn with_rights_we_hold(mut self) -> Self {
         self.process = self.process.with_rights_we_hold();
         self
+    }
+
+    /// The first process with a filter on its system calls, see [`ProcessPlan::with_filter`].
+    #[must_use]
+    pub fn with_filter(mut self, filter: Option<Filter>) -> Self {
+        self.process = self.process.with_filter(filter);
+        self
+    }
+
+    /// The capabilities that the first process can ever gain, as a mask.
+    pub fn bounding_set(&self) -> u64 {
+        self.process.bounding_set()
     }
 
     pub(crate) fn is_new(&self, kind: NamespaceKind) -> bool {

@@ -15,7 +15,7 @@ pub use mount::{MountKind, MountPlan};
 pub use process::{Limit, ProcessPlan};
 pub use resources::Resources;
 
-pub(crate) use capability::CAPABILITY_COUNT;
+pub(crate) use capability::{CAPABILITY_COUNT, capability_mask, capability_number};
 pub(crate) use container::{DevicePlan, NamespacePlan};
 pub(crate) use device_rule::{
     ACCESS_MAKE, ACCESS_READ, ACCESS_WRITE, DeviceClass, DeviceException, DeviceRules,

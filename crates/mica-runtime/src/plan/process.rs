@@ -2,6 +2,7 @@
 
 use super::capability::CapabilitySets;
 use super::container::PlanError;
+use crate::seccomp::Filter;
 use oci_spec::runtime::Process;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,8 @@ pub struct ProcessPlan {
     pub(crate) limits: Vec<Limit>,
     /// Whether exec may gain no rights.
     pub(crate) no_new_privileges: bool,
+    /// Which system calls it may make; `None` is any.
+    pub(crate) filter: Option<Filter>,
     /// How likely the process is killed when memory runs out.
     pub(crate) oom_score_adjust: Option<i32>,
 }
@@ -93,6 +96,7 @@ impl ProcessPlan {
             },
             limits: process.rlimits().iter().flatten().map(limit).collect::<Result<_, _>>()?,
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
+            filter: None,
             oom_score_adjust: process.oom_score_adj(),
         })
     }
@@ -103,6 +107,18 @@ impl ProcessPlan {
     pub fn with_rights_we_hold(mut self) -> Self {
         self.capabilities = self.capabilities.within(super::capability::bounding_set());
         self
+    }
+
+    /// Which system calls it may make. A filter may depend on [`Self::bounding_set`], so it comes last.
+    #[must_use]
+    pub fn with_filter(mut self, filter: Option<Filter>) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// The capabilities that it can ever gain, as a mask.
+    pub fn bounding_set(&self) -> u64 {
+        self.capabilities.bounding
     }
 
     /// Whether it gets a terminal.
