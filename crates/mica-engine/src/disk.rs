@@ -14,6 +14,7 @@
 //! │   ├── hostname  hosts  resolv.conf    bound into the container
 //! │   ├── container.log                   its output, json-file format
 //! │   └── exit.json                       how the last run ended, written by its monitor
+//! ├── seccomp/                            compiled profiles of the user's own; safe to delete at any time
 //! ├── events/                             what happened, in order, bounded (format: events.rs)
 //! └── trash/                              renamed here, then deleted; safe to delete at any time
 //!
@@ -117,6 +118,11 @@ impl Disk {
 
     pub(crate) fn events(&self) -> PathBuf {
         self.root.join("events")
+    }
+
+    /// Compiled profiles, see `container/security.rs`.
+    pub(crate) fn seccomp(&self) -> PathBuf {
+        self.root.join("seccomp")
     }
 
     pub(crate) fn trash(&self) -> PathBuf {

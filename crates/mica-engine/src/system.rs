@@ -77,7 +77,7 @@ impl Local {
             docker_root_dir: self.disk.root().to_string_lossy().into_owned(),
             name: host_name(),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
-            security_options: Vec::new(),
+            security_options: vec!["name=seccomp,profile=builtin".to_owned()],
             warnings: Vec::new(),
         })
     }

@@ -11,6 +11,7 @@ mod container_logs;
 mod container_ls;
 mod container_manage;
 mod container_run;
+mod container_security;
 mod container_start;
 mod container_stop;
 mod container_streams;

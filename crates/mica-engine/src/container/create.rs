@@ -1,6 +1,7 @@
 //! `create`: an image and wishes become a container that can be started.
 
 use crate::container::record::{Definition, Record, Stage};
+use crate::container::security::Security;
 use crate::disk::{ContainerDisk, make_directory, make_layer_directory, write_file};
 use crate::error::{Error, Result};
 use crate::image::record::ImageRecord;
@@ -95,6 +96,7 @@ impl Local {
         let mut host_config = request.host_config.clone();
         let warnings = self.check_host_config(&mut host_config)?;
         check_config(&config)?;
+        self.check_security(&host_config)?;
         let mode = host_config.network_mode.as_str();
         let joined = mode.strip_prefix("container:");
         if joined.is_some() && !config.hostname.is_empty() {
@@ -140,6 +142,14 @@ impl Local {
         crate::container::devices::check(host_config)?;
         crate::container::settings::check(host_config)?;
         crate::container::limits::check(&mut host_config.resources)
+    }
+
+    /// So that a profile that cannot be carried out is told when the container is made.
+    fn check_security(&self, host_config: &HostConfig) -> Result<()> {
+        if host_config.security_opt.is_none() {
+            return Ok(());
+        }
+        Security::of(host_config)?.filter(&self.disk, 0).map(drop)
     }
 
     /// Makes the container's directory with its lock held, so that nobody tidies it away before

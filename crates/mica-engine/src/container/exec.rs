@@ -2,6 +2,7 @@
 
 use crate::container::record::{Definition, Record};
 use crate::container::rights::Rights;
+use crate::container::security::Security;
 use crate::container::spec::{bounded, capabilities, environment, set_variable};
 use crate::error::{Error, Result};
 use crate::{Local, events, system};
@@ -71,7 +72,7 @@ fn exec_plan(
     let attach = request.attach;
     let end = [("execID", id.to_owned()), ("exitCode", "@EXITCODE@".to_owned())];
     Ok(ExecPlan {
-        process: process(definition, request)?,
+        process: process(engine, definition, request)?,
         user: Some(user(definition, request)),
         groups: definition.host_config.group_add.clone().unwrap_or_default(),
         stdin: if attach.stdin { StdinPlan::Open { close_after_first: true } } else { StdinPlan::Null },
@@ -95,7 +96,7 @@ fn user(definition: &Definition, request: &ExecRequest) -> String {
     if request.user.is_empty() { definition.config.user.clone() } else { request.user.clone() }
 }
 
-fn process(definition: &Definition, request: &ExecRequest) -> Result<ProcessPlan> {
+fn process(engine: &Local, definition: &Definition, request: &ExecRequest) -> Result<ProcessPlan> {
     if request.command.is_empty() {
         return Err(Error::invalid("No exec command specified"));
     }
@@ -112,6 +113,7 @@ fn process(definition: &Definition, request: &ExecRequest) -> Result<ProcessPlan
         return Err(Error::invalid(format!("Cwd must be an absolute path, not {directory:?}")));
     }
     let host = &definition.host_config;
+    let security = Security::of(host)?;
     let rights = if request.privileged { Rights::everything() } else { Rights::of(host)? };
     let document = capabilities(&rights.capabilities).and_then(|rights| {
         ProcessBuilder::default()
@@ -120,7 +122,7 @@ fn process(definition: &Definition, request: &ExecRequest) -> Result<ProcessPlan
             .env(exec_environment(definition, request))
             .cwd(directory)
             .capabilities(rights)
-            .no_new_privileges(false)
+            .no_new_privileges(security.no_new_privileges)
             .build()
     });
     let document = document.and_then(|document| bounded(document, host));
@@ -128,7 +130,12 @@ fn process(definition: &Definition, request: &ExecRequest) -> Result<ProcessPlan
         document.map_err(|source| Error::invalid(format!("the process is not valid: {source}")))?;
     let plan =
         ProcessPlan::from_oci(&document).map_err(|source| mica_runtime::RuntimeError::Plan { source })?;
-    Ok(rights.fit_process(plan))
+    let plan = rights.fit_process(plan);
+    if request.privileged {
+        return Ok(plan);
+    }
+    let filter = security.filter(&engine.disk, plan.bounding_set())?;
+    Ok(plan.with_filter(filter))
 }
 
 /// The container's environment, the request's own over it by name.

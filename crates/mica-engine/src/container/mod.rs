@@ -14,6 +14,7 @@ pub(crate) mod logs;
 pub(crate) mod record;
 pub(crate) mod remove;
 pub(crate) mod rights;
+pub(crate) mod security;
 pub(crate) mod settings;
 pub(crate) mod spec;
 pub(crate) mod start;

@@ -6,6 +6,7 @@
 use crate::container::devices::Devices;
 use crate::container::record::Definition;
 use crate::container::rights::Rights;
+use crate::container::security::Security;
 use crate::container::settings;
 use crate::disk::ContainerDisk;
 use crate::error::{Error, Result};
@@ -40,7 +41,8 @@ pub(crate) fn build(
 ) -> Result<Spec> {
     let devices = Devices::of(&definition.host_config)?;
     let rights = Rights::of(&definition.host_config)?;
-    assemble(id, definition, (disk, network), (devices, rights)).map_err(|source| {
+    let security = Security::of(&definition.host_config)?;
+    assemble(id, definition, (disk, network), (devices, rights, security)).map_err(|source| {
         Error::invalid(format!("the specification of container {id} is not valid: {source}"))
     })
 }
@@ -49,21 +51,23 @@ fn assemble(
     id: &ContainerId,
     definition: &Definition,
     (disk, network): (&ContainerDisk, &NetworkPlace),
-    (devices, rights): (Devices, Rights),
+    (devices, rights, security): (Devices, Rights, Security),
 ) -> std::result::Result<Spec, OciSpecError> {
     let host = &definition.host_config;
     let mut resources = resources(&host.resources)?;
     resources.set_devices(Some(devices.rules));
     let hidden = if host.privileged { (&[][..], &[][..]) } else { (&MASKED_PATHS[..], &READONLY_PATHS[..]) };
-    let paths = |paths: &[&str]| -> Vec<String> { paths.iter().map(|&path| path.to_owned()).collect() };
+    let paths = |wanted: &Option<Vec<String>>, usual: &[&str]| -> Vec<String> {
+        wanted.clone().unwrap_or_else(|| usual.iter().map(|&path| path.to_owned()).collect())
+    };
     let linux = LinuxBuilder::default()
         .namespaces(namespaces(network)?)
         .cgroups_path(cgroup_path(id, &definition.host_config.resources))
         .resources(resources)
         .devices(devices.nodes)
         .sysctl(sysctls(network, host))
-        .masked_paths(paths(hidden.0))
-        .readonly_paths(paths(hidden.1))
+        .masked_paths(paths(&host.masked_paths, hidden.0))
+        .readonly_paths(paths(&host.readonly_paths, hidden.1))
         .build()?;
     let root =
         RootBuilder::default().path("rootfs").readonly(definition.host_config.readonly_rootfs).build()?;
@@ -72,13 +76,17 @@ fn assemble(
         .hostname(definition.config.hostname.clone())
         .domainname(definition.config.domainname.clone())
         .root(root)
-        .process(process(definition, &rights)?)
+        .process(process(definition, &rights, &security)?)
         .mounts(mounts(definition, disk, network)?)
         .linux(linux)
         .build()
 }
 
-fn process(definition: &Definition, rights: &Rights) -> std::result::Result<Process, OciSpecError> {
+fn process(
+    definition: &Definition,
+    rights: &Rights,
+    security: &Security,
+) -> std::result::Result<Process, OciSpecError> {
     let config = &definition.config;
     let working_dir = if config.working_dir.is_empty() { "/" } else { config.working_dir.as_str() };
     let process = ProcessBuilder::default()
@@ -87,7 +95,7 @@ fn process(definition: &Definition, rights: &Rights) -> std::result::Result<Proc
         .env(environment(definition))
         .cwd(working_dir)
         .capabilities(capabilities(&rights.capabilities)?)
-        .no_new_privileges(false)
+        .no_new_privileges(security.no_new_privileges)
         .build()?;
     bounded(process, &definition.host_config)
 }

@@ -7,6 +7,7 @@
 use crate::container::create::Created;
 use crate::container::record::{Definition, Record, Stage};
 use crate::container::rights::Rights;
+use crate::container::security::Security;
 use crate::container::spec::{self, NetworkPlace};
 use crate::disk::ContainerDisk;
 use crate::error::{Error, Result};
@@ -135,6 +136,8 @@ impl Local {
         let (container, warnings) =
             ContainerPlan::from_spec(&spec).map_err(|source| mica_runtime::RuntimeError::Plan { source })?;
         let container = Rights::of(&definition.host_config)?.fit_container(container);
+        let filter = Security::of(&definition.host_config)?.filter(&self.disk, container.bounding_set())?;
+        let container = container.with_filter(filter);
         prepare_run_directory(&disk)?;
         let host = &definition.host_config;
         let size = options.console_size.or(match host.console_size {

@@ -89,7 +89,7 @@ impl Filter {
     /// Reads what [`Filter::to_bytes`] gave; `None` if it is not that.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (flags, code) = bytes.split_first_chunk::<4>()?;
-        let is_whole = !code.is_empty() && code.len() % 8 == 0;
+        let is_whole = !code.is_empty() && code.len().is_multiple_of(8);
         let flags = u32::from_le_bytes(*flags);
         is_whole.then(|| Self(Program::Own { flags, code: code.to_vec() }))
     }

@@ -29,6 +29,7 @@ pub fn all() -> Vec<Arg> {
         switch("quiet", "Suppress the pull output").short('q'),
         switch("read-only", "Mount the container's root filesystem as read only"),
         switch("rm", "Automatically remove the container and its associated anonymous volumes when it exits"),
+        list("security-opt", "list", "Security Options"),
         bytes("shm-size", "Size of /dev/shm"),
         text("stop-signal", "string", "Signal to stop the container"),
         number("stop-timeout", "Timeout (in seconds) to stop a container"),

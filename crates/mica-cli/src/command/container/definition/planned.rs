@@ -53,7 +53,6 @@ pub const FLAGS: &[PlannedFlag] = &[
     PlannedFlag::switch("publish-all", Some('P'), NETWORKS),
     PlannedFlag::value("restart", None, ISOLATION),
     PlannedFlag::value("runtime", None, ISOLATION),
-    PlannedFlag::value("security-opt", None, ISOLATION),
     PlannedFlag::value("storage-opt", None, ISOLATION),
     PlannedFlag::value("tmpfs", None, ISOLATION),
     PlannedFlag::switch("use-api-socket", None, "the Engine API"),

@@ -2,7 +2,7 @@
 
 use crate::args::Matches;
 use crate::command::container::definition::making::into_launch;
-use crate::command::container::definition::{isolation, resources, variables};
+use crate::command::container::definition::{isolation, resources, security, variables};
 use crate::context::Context;
 use crate::report::Failure;
 use mica_api::types::container::{ContainerConfig, CreateRequest};
@@ -101,12 +101,17 @@ fn host_config(matches: &Matches) -> Result<HostConfig, Failure> {
         let message = format!("invalid value: {swappiness}. Valid memory swappiness range is 0-100");
         return Err(Failure::refused_launch(message));
     }
+    let security = security::from(&matches.list("security-opt"))?;
+    let system_paths = security.has_open_system_paths.then(Vec::new);
     let mut host = HostConfig {
         container_id_file: matches.text_or_empty("cidfile"),
         network_mode,
         auto_remove: matches.on("rm"),
         readonly_rootfs: matches.on("read-only"),
         shm_size: matches.number("shm-size").filter(|size| *size != 0).unwrap_or(SHM_SIZE_DEFAULT),
+        security_opt: Some(security.options).filter(|options| !options.is_empty()),
+        masked_paths: system_paths.clone(),
+        readonly_paths: system_paths,
         resources,
         ..HostConfig::default()
     };
