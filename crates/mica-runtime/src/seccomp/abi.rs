@@ -77,11 +77,11 @@ impl Abi {
 
     fn column(self) -> usize {
         match self {
-            Self::X86_64 => 1,
-            Self::X86 => 2,
-            Self::X32 => 3,
-            Self::Aarch64 => 4,
-            Self::Arm => 5,
+            Self::X86_64 => 0,
+            Self::X86 => 1,
+            Self::X32 => 2,
+            Self::Aarch64 => 3,
+            Self::Arm => 4,
         }
     }
 }
@@ -89,18 +89,18 @@ impl Abi {
 /// The table of numbers, ready to be searched.
 #[derive(Debug)]
 pub(crate) struct Numbers {
-    lines: Vec<&'static str>,
+    /// Names, and their numbers as text.
+    lines: Vec<(&'static str, &'static str)>,
 }
 
 impl Numbers {
     pub(crate) fn open() -> Self {
-        Self { lines: TABLE.lines().skip(1).collect() }
+        Self { lines: TABLE.lines().skip(1).filter_map(|line| line.split_once('\t')).collect() }
     }
 
     /// The number of a call; `None` where the convention, or our table, lacks it.
     pub(crate) fn number(&self, abi: Abi, name: &str) -> Option<u32> {
-        let name_of = |line: &&'static str| line.split('\t').next().unwrap_or_default();
-        let found = self.lines.binary_search_by(|line| name_of(line).cmp(name)).ok()?;
-        self.lines[found].split('\t').nth(abi.column())?.parse().ok()
+        let found = self.lines.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
+        self.lines[found].1.split('\t').nth(abi.column())?.parse().ok()
     }
 }

@@ -246,6 +246,9 @@ fn section(starts: BTreeMap<u32, Outcome>) -> Vec<Instruction> {
 }
 
 fn tree(ranges: &[(u32, Outcome)]) -> Vec<Instruction> {
+    if let Some(code) = compact_tree(ranges) {
+        return code;
+    }
     match ranges {
         [] => Vec::new(),
         [(_, Outcome::Return(value))] => vec![Instruction::new(RETURN, *value)],
@@ -265,5 +268,51 @@ fn tree(ranges: &[(u32, Outcome)]) -> Vec<Instruction> {
             code.extend(above);
             code
         }
+    }
+}
+
+/// How many ranges a compact tree has at most, so that each distance in it fits a branch.
+const COMPACT_COUNT_MAX: usize = 120;
+
+/// A tree that ends in shared returns, which halves its length; the kernel translates each instruction
+/// of a filter when it is loaded. `None` where the ranges need more than that.
+fn compact_tree(ranges: &[(u32, Outcome)]) -> Option<Vec<Instruction>> {
+    if !(2..=COMPACT_COUNT_MAX).contains(&ranges.len()) {
+        return None;
+    }
+    let mut ends = Vec::with_capacity(ranges.len());
+    let mut values: Vec<u32> = Vec::new();
+    for (_, outcome) in ranges {
+        let Outcome::Return(value) = outcome else { return None };
+        let known = values.iter().position(|known| known == value);
+        ends.push(known.unwrap_or(values.len()));
+        if known.is_none() {
+            values.push(*value);
+        }
+    }
+    let mut code = Vec::with_capacity(ranges.len() + values.len());
+    place(&mut code, ranges, &ends, ranges.len() - 1);
+    code.extend(values.into_iter().map(|value| Instruction::new(RETURN, value)));
+    Some(code)
+}
+
+/// Lays out the branches over `ranges`, which end in the returns number `ends` from `returns` on.
+fn place(code: &mut Vec<Instruction>, ranges: &[(u32, Outcome)], ends: &[usize], returns: usize) {
+    let middle = ranges.len() / 2;
+    let position = code.len();
+    // A half of several ranges has one branch less than that.
+    let target = |half: &[usize], start: usize| match half {
+        [end] => returns + end,
+        _ => start,
+    };
+    let (below, above) = ends.split_at(middle);
+    let distance = |target: usize| (target - position - 1) as u8;
+    let ways = (distance(target(above, position + middle)), distance(target(below, position + 1)));
+    code.push(Instruction::branch(JUMP_NOT_LESS, ranges[middle].0, ways));
+    if below.len() > 1 {
+        place(code, &ranges[..middle], below, returns);
+    }
+    if above.len() > 1 {
+        place(code, &ranges[middle..], above, returns);
     }
 }
