@@ -16,8 +16,12 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Version of the tables below; a store with a higher one is refused.
-const FORMAT_VERSION: i64 = 1;
+/// What each version of the store adds to the one before it, the first one to nothing. A step that
+/// was in a release is never changed: what comes later is a step of its own at the end.
+const STEPS: &[&str] = &[TABLES];
+
+/// Version of a store after all steps; a store with a higher one is refused.
+const FORMAT_VERSION: i64 = STEPS.len() as i64;
 
 /// Length of the write-ahead log after which it is worth folding back: reading this much takes
 /// about 0.2 ms, and a run writes about 40 KiB of it.
@@ -56,7 +60,7 @@ impl Database {
     fn prepare_format(&mut self) -> Result<()> {
         match self.format_version()? {
             FORMAT_VERSION => Ok(()),
-            0 => self.create_tables(),
+            found @ 0..FORMAT_VERSION => self.upgrade(found),
             found => Err(Error::FormatVersion { path: self.path.clone(), found, known: FORMAT_VERSION }),
         }
     }
@@ -67,19 +71,24 @@ impl Database {
             .map_err(|source| Error::database("read the format of", &self.path, source))
     }
 
-    fn create_tables(&mut self) -> Result<()> {
+    /// Takes the steps that the store has not seen; another process may be doing the same.
+    fn upgrade(&mut self, found: i64) -> Result<()> {
         let path = self.path.clone();
-        let create = |source| Error::database("create", &path, source);
-        self.connection.pragma_update(None, "journal_mode", "WAL").map_err(create)?;
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(create)?;
-        let version: i64 =
-            transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(create)?;
-        if version == 0 {
-            transaction.execute_batch(TABLES).map_err(create)?;
-            transaction.pragma_update(None, "user_version", FORMAT_VERSION).map_err(create)?;
+        let failed = |source| Error::database("prepare", &path, source);
+        if found == 0 {
+            self.connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         }
-        transaction.commit().map_err(create)
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let version: i64 =
+            transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+        for step in STEPS.iter().skip(usize::try_from(version).unwrap_or(0)) {
+            transaction.execute_batch(step).map_err(failed)?;
+        }
+        if version < FORMAT_VERSION {
+            transaction.pragma_update(None, "user_version", FORMAT_VERSION).map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)
     }
 
     /// Reads.
