@@ -1,0 +1,30 @@
+//! The language of Dockerfiles: a text in, stages of typed instructions with their places in it out.
+//!
+//! [`parse()`] does everything that needs no values: words still carry their variables. A word is expanded when the
+//! stage that it stands in is planned, because `ARG` and `ENV` before it, and the base image, decide its value.
+
+mod check;
+mod command_line;
+mod directive;
+mod error;
+mod flag;
+mod heredoc;
+pub mod instruction;
+mod interpret;
+mod json;
+mod line;
+pub mod mount;
+mod parse;
+mod position;
+mod split;
+mod suggestion;
+mod transfer;
+
+pub use check::CheckOptions;
+pub use directive::Directives;
+pub use error::{ParseError, Problem};
+pub use heredoc::Heredoc;
+pub use instruction::{Dockerfile, Instruction, Kind, Stage};
+pub use mount::MountFlag;
+pub use parse::{parse, parse_trigger};
+pub use position::{Located, Position, Span, Word};

@@ -1,0 +1,6 @@
+//! How does a Dockerfile become steps?
+//!
+//! [`dockerfile`] is the language: it reads the text into typed instructions that know their place in it. Nothing
+//! here opens a file, looks at the clock or runs anything.
+
+pub mod dockerfile;
