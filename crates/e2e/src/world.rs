@@ -44,9 +44,10 @@ impl World {
         for name in ["root", "run", "home", "tmp"] {
             fs::create_dir(path.join(name)).expect("a directory in the world");
         }
-        let pairs: [(&str, OsString); 7] = [
+        let pairs: [(&str, OsString); 8] = [
             ("MICA_ROOT", path.join("root").into()),
             ("MICA_RUN", path.join("run").into()),
+            ("MICA_CONFIG", path.join("config.toml").into()),
             ("HOME", path.join("home").into()),
             ("TMPDIR", path.join("tmp").into()),
             ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),

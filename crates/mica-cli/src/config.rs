@@ -12,6 +12,9 @@ const ROOT_DEFAULT: &str = "/var/lib/mica";
 /// Where running containers keep things when nothing else is said.
 const RUN_DIRECTORY_DEFAULT: &str = "/run/mica";
 
+/// What the machine's administrator sets, when nothing else is said.
+const CONFIG_DEFAULT: &str = "/etc/mica/config.toml";
+
 /// The environment of this process, or of a test.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
@@ -74,6 +77,8 @@ pub struct EngineOptions {
     pub root: PathBuf,
     /// Where the run-time state is kept.
     pub run_directory: PathBuf,
+    /// The machine's configuration file.
+    pub config: PathBuf,
 }
 
 /// `config.json`: what this program uses of it.
@@ -132,6 +137,7 @@ impl Config {
         Ok(EngineOptions {
             root: path(&self.options.root, "MICA_ROOT", ROOT_DEFAULT),
             run_directory: path(&self.options.run_directory, "MICA_RUN", RUN_DIRECTORY_DEFAULT),
+            config: path(&None, "MICA_CONFIG", CONFIG_DEFAULT),
         })
     }
 
@@ -248,6 +254,7 @@ mod tests {
         let engine = config.engine().unwrap();
         assert_eq!(engine.root, PathBuf::from("/from/environment"));
         assert_eq!(engine.run_directory, PathBuf::from("/run/mica"));
+        assert_eq!(engine.config, PathBuf::from("/etc/mica/config.toml"));
         config.options.root = Some("/from/option".into());
         assert_eq!(config.engine().unwrap().root, PathBuf::from("/from/option"));
     }

@@ -100,6 +100,14 @@ pub enum Error {
         /// SQLite's own words.
         source: rusqlite::Error,
     },
+    /// The configuration file does not parse.
+    #[error("{} cannot be used", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
     /// A record does not parse.
     #[error("the record of {what} is damaged")]
     Record {
@@ -153,7 +161,9 @@ impl Error {
                 ErrorKind::NotFound
             }
             Self::NameInUse { .. } | Self::State { .. } => ErrorKind::Conflict,
-            Self::AmbiguousPrefix { .. } | Self::Invalid { .. } => ErrorKind::InvalidArgument,
+            Self::AmbiguousPrefix { .. } | Self::Invalid { .. } | Self::Config { .. } => {
+                ErrorKind::InvalidArgument
+            }
             Self::NotModified { .. } => ErrorKind::NotModified,
             Self::Unsupported { .. } | Self::FormatVersion { .. } => ErrorKind::Unsupported,
             Self::Database { source, .. } | Self::Query { source } => database_kind(source),

@@ -6,6 +6,7 @@
 //! The engine never prints, never reads arguments or the environment, and makes no system call
 //! that the rooms have a word for.
 
+mod config;
 mod container;
 mod database;
 mod disk;
@@ -23,13 +24,14 @@ mod watch;
 pub use error::Error;
 pub use road::{CHORES_NAME, LocalEngine};
 
+use config::Config;
 use database::Database;
 use disk::Disk;
 use events::Events;
 use mica_image::BlobStore;
 use mica_snapshot::LayerStore;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Where a store lies.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub struct EngineOptions {
     pub root: PathBuf,
     /// State that a reboot forgets: monitors.
     pub run: PathBuf,
+    /// What the machine's administrator has set; the file need not be there.
+    pub config: PathBuf,
 }
 
 /// The engine behind the road; a verb is a method in the file of its name.
@@ -50,6 +54,8 @@ struct Local {
     blobs: BlobStore,
     /// When this engine was opened: what the embedded image measures its start from.
     opened_at: std::time::SystemTime,
+    config_path: PathBuf,
+    config: OnceLock<Config>,
 }
 
 impl Local {
@@ -63,9 +69,29 @@ impl Local {
         let events = Events::of(&disk);
         let layers = LayerStore::open(&disk.layers())?;
         let blobs = BlobStore::open(&disk.images())?;
-        let local = Self { disk, database, events, layers, blobs, opened_at };
+        let local = Self {
+            disk,
+            database,
+            events,
+            layers,
+            blobs,
+            opened_at,
+            config_path: options.config.clone(),
+            config: OnceLock::new(),
+        };
         local.finish_removals();
         Ok(local)
+    }
+
+    /// The machine's settings, read when they are first asked for.
+    fn config(&self) -> error::Result<&Config> {
+        match self.config.get() {
+            Some(config) => Ok(config),
+            None => {
+                let config = Config::read(&self.config_path)?;
+                Ok(self.config.get_or_init(|| config))
+            }
+        }
     }
 
     /// The database, for one statement or transaction; never held across a wait.

@@ -48,15 +48,20 @@ impl LocalEngine {
     }
 }
 
-/// `argv[0]` of the process that does a store's chores; its arguments are the two directories.
+/// `argv[0]` of the process that does a store's chores; its arguments are the store's options in their order.
 pub const CHORES_NAME: &str = "mica-chores";
 
 impl Drop for LocalEngine {
     fn drop(&mut self) {
         if self.local.database().wants_folding() {
-            let directories = [self.local.disk.root().into(), self.local.disk.run_root().into()];
+            let local = &self.local;
+            let options = [
+                local.disk.root().into(),
+                local.disk.run_root().into(),
+                local.config_path.clone().into_os_string(),
+            ];
             // Without it the log only grows until the next command tries again.
-            let _ = mica_runtime::spawn_aside(CHORES_NAME, &directories);
+            let _ = mica_runtime::spawn_aside(CHORES_NAME, &options);
         }
     }
 }

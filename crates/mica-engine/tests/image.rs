@@ -79,7 +79,11 @@ impl Store {
 }
 
 fn options(directory: &Path) -> EngineOptions {
-    EngineOptions { root: directory.join("root"), run: directory.join("run") }
+    EngineOptions {
+        root: directory.join("root"),
+        run: directory.join("run"),
+        config: directory.join("config.toml"),
+    }
 }
 
 fn tar_of(path: &str, content: &str) -> Vec<u8> {

@@ -15,19 +15,22 @@ fn main() -> ExitCode {
     }
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match arguments.as_slice() {
-        [name, root, run] if name == mica_engine::CHORES_NAME => do_chores(root, run),
+        [name, root, run, config] if name == mica_engine::CHORES_NAME => do_chores(root, run, config),
         _ => mica_cli::main(arguments, &open),
     }
 }
 
 /// Nobody waits for chores and nobody reads what they say; the next ones go on where these fail.
-fn do_chores(root: &OsString, run: &OsString) -> ExitCode {
-    let options = mica_engine::EngineOptions { root: root.into(), run: run.into() };
+fn do_chores(root: &OsString, run: &OsString, config: &OsString) -> ExitCode {
+    let options = mica_engine::EngineOptions { root: root.into(), run: run.into(), config: config.into() };
     LocalEngine::do_chores(&options).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
 fn open(options: &mica_cli::EngineOptions) -> mica_api::Result<Box<dyn Engine>> {
-    let options =
-        mica_engine::EngineOptions { root: options.root.clone(), run: options.run_directory.clone() };
+    let options = mica_engine::EngineOptions {
+        root: options.root.clone(),
+        run: options.run_directory.clone(),
+        config: options.config.clone(),
+    };
     Ok(Box::new(LocalEngine::open(&options)?))
 }

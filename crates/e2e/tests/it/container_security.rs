@@ -35,6 +35,21 @@ fn privileged_a_container_is_filtered_unless_told_otherwise() {
 
 #[test]
 #[ignore = "needs root"]
+fn privileged_the_machine_can_forbid_gaining_rights_and_a_container_can_differ() {
+    let world = World::with_busybox();
+    let config = world.directory().join("config.toml");
+    fs::write(&config, "no_new_privileges = true\n").unwrap();
+    assert_eq!(status_of(&world, &[]), FILTERED_FOR_GOOD);
+    assert_eq!(status_of(&world, &["--security-opt", "no-new-privileges=false"]), FILTERED);
+    fs::write(&config, "no_new_privilege = true\n").unwrap();
+    let refused = world.mica(["run", "--rm", "busybox", "true"]);
+    refused.code(125);
+    assert!(refused.stderr().contains("unknown field `no_new_privilege`"), "{}", refused.stderr());
+    world.mica(["ps"]).success();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn privileged_the_filter_leaves_no_right_behind() {
     let world = World::with_busybox();
     let show = ["run", "--rm", "busybox", "grep", "^Cap", "/proc/self/status"];

@@ -94,6 +94,10 @@ impl Local {
         let mut config = request.config.clone();
         merge_image_config(&mut config, image_config);
         let mut host_config = request.host_config.clone();
+        if self.config()?.no_new_privileges {
+            // In front, so that the container's own word is the last.
+            host_config.security_opt.get_or_insert_default().insert(0, "no-new-privileges".to_owned());
+        }
         let warnings = self.check_host_config(&mut host_config)?;
         check_config(&config)?;
         self.check_security(&host_config)?;

@@ -1,0 +1,63 @@
+//! What the administrator of the machine has set: `/etc/mica/config.toml`, or the file that `MICA_CONFIG` names.
+//!
+//! It is read when something of it is asked for, not when the engine is opened. An unknown key is an error: a
+//! setting that is misspelt and silently not in force is worse than none. Each room's section is a struct of
+//! its own below [`Config`].
+
+use crate::error::{Error, Result};
+use serde::Deserialize;
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// The whole file; what is missing has its default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Containers get `--security-opt no-new-privileges` unless they ask for the contrary.
+    pub(crate) no_new_privileges: bool,
+}
+
+impl Config {
+    /// Reads the file; none at all sets nothing.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(source) => return Err(Error::io("read", path, source)),
+        };
+        toml::from_str(&text)
+            .map_err(|source| Error::Config { path: path.to_owned(), source: Box::new(source) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::read(&path)
+    }
+
+    #[test]
+    fn a_missing_file_sets_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(Config::read(&directory.path().join("none")).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn what_is_set_is_read() {
+        assert!(read("no_new_privileges = true").unwrap().no_new_privileges);
+        assert!(!read("").unwrap().no_new_privileges);
+    }
+
+    #[test]
+    fn an_unknown_key_and_a_wrong_type_are_refused_with_their_place() {
+        for text in ["no_new_privilege = true", "no_new_privileges = 3", "no_new_privileges ="] {
+            let error = mica_api::Error::from(read(text).unwrap_err());
+            assert!(error.message.contains("config.toml") && error.message.contains("line 1"), "{error:?}");
+        }
+    }
+}
