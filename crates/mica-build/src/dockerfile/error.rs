@@ -210,6 +210,15 @@ pub enum Problem {
         /// The part.
         option: String,
     },
+    /// `FROM $x` where `$x` is empty.
+    #[error("base name ({base}) should not be blank")]
+    BlankBase {
+        /// What is written.
+        base: String,
+    },
+    /// A word that cannot be expanded.
+    #[error("failed to process word: {0}")]
+    Expansion(#[from] super::expand::ExpansionProblem),
     /// Something wrong with a `--mount`.
     #[error(transparent)]
     Mount(#[from] super::mount::MountProblem),
