@@ -1,6 +1,7 @@
 //! How does a Dockerfile become steps?
 //!
-//! [`dockerfile`] is the language: it reads the text into typed instructions that know their place in it. Nothing
-//! here opens a file, looks at the clock or runs anything.
+//! [`dockerfile`] is the language: it reads the text into typed instructions that know their place in it. [`ignore`]
+//! tells which files of a context are left out. Nothing here opens a file, looks at the clock or runs anything.
 
 pub mod dockerfile;
+pub mod ignore;
