@@ -74,7 +74,12 @@ pub trait Engine: Sync {
     /// Everything about one.
     fn container_inspect(&self, reference: &str, size: bool) -> Result<ContainerInspect>;
     /// Reads its log.
-    fn container_logs(&self, reference: &str, options: &LogsOptions, sink: Sink<'_, LogEntry>) -> Result<()>;
+    fn container_logs(
+        &self,
+        reference: &str,
+        options: &LogsOptions,
+        sink: Sink<'_, Vec<LogEntry>>,
+    ) -> Result<()>;
     /// Its processes; `arguments` are those of `ps`.
     fn container_top(&self, reference: &str, arguments: &[String]) -> Result<TopResponse>;
     /// Samples once, or every second until the sink declines or the container ends.

@@ -228,14 +228,15 @@ impl Engine for FakeEngine {
         self.inspected.clone().ok_or_else(|| Error::not_found(format!("No such container: {reference}")))
     }
 
-    fn container_logs(&self, reference: &str, options: &LogsOptions, sink: Sink<'_, LogEntry>) -> Result<()> {
+    fn container_logs(
+        &self,
+        reference: &str,
+        options: &LogsOptions,
+        sink: Sink<'_, Vec<LogEntry>>,
+    ) -> Result<()> {
         self.about("logs", reference)?;
         self.note(format!("follow={} tail={:?}", options.follow, options.tail));
-        for entry in &self.log {
-            if !sink(entry.clone()) {
-                break;
-            }
-        }
+        sink(self.log.clone());
         Ok(())
     }
 

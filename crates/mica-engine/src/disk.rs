@@ -13,6 +13,7 @@
 //! │   ├── upper/  work/                   the writable layer; upper/ is what people look into
 //! │   ├── hostname  hosts  resolv.conf    bound into the container
 //! │   ├── container.log                   its output, json-file format
+//! │   ├── local.log                       its output, local format
 //! │   └── exit.json                       how the last run ended, written by its monitor
 //! ├── seccomp/                            compiled profiles of the user's own; safe to delete at any time
 //! ├── events/                             what happened, in order, bounded (format: events.rs)
@@ -208,6 +209,10 @@ impl ContainerDisk {
 
     pub(crate) fn log(&self) -> PathBuf {
         self.directory.join("container.log")
+    }
+
+    pub(crate) fn local_log(&self) -> PathBuf {
+        self.directory.join("local.log")
     }
 
     pub(crate) fn exit(&self) -> PathBuf {

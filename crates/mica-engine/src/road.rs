@@ -132,7 +132,12 @@ impl Engine for LocalEngine {
         Ok(self.local.inspect(reference, size)?)
     }
 
-    fn container_logs(&self, reference: &str, options: &LogsOptions, sink: Sink<'_, LogEntry>) -> Result<()> {
+    fn container_logs(
+        &self,
+        reference: &str,
+        options: &LogsOptions,
+        sink: Sink<'_, Vec<LogEntry>>,
+    ) -> Result<()> {
         Ok(self.local.logs(reference, options, sink)?)
     }
 

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::image::record::ImageRecord;
 use mica_api::types::container::ListOptions;
 use mica_api::types::image::ImageListOptions;
-use mica_api::types::system::{DiskUsage, Info, Version};
+use mica_api::types::system::{DiskUsage, Info, Plugins, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Random bytes of the kernel (getrandom(2)).
@@ -66,6 +66,7 @@ impl Local {
                 ("Mounted in".to_owned(), "the container's own mount namespace".to_owned()),
             ],
             logging_driver: "json-file".to_owned(),
+            plugins: Plugins { log: crate::container::log_driver::names() },
             cgroup_driver: "cgroupfs".to_owned(),
             cgroup_version: cgroups.to_owned(),
             kernel_version: kernel_version(),

@@ -60,7 +60,7 @@ fn plan(
         groups: Vec::new(),
         run_directory: run_directory.to_owned(),
         exit_file: run_directory.join("exit.json"),
-        log: LogPlan::None,
+        log: LogPlan::default(),
         events: None,
         stdin: StdinPlan::Null,
         terminal_size: None,
@@ -135,7 +135,7 @@ fn bench_log(root: &Path, megabytes: usize) -> Result<(), Box<dyn std::error::Er
     let script = format!("yes {line} | head -n {}", megabytes * 12_500);
     let mut plan = plan(root, &run_directory, &["/bin/sh", "-c", &script])?;
     plan.attach = None;
-    plan.log = LogPlan::JsonFile { path: run_directory.join("log"), max_size_bytes: None, max_file_count: 1 };
+    plan.log = LogPlan::one_json_file(run_directory.join("log"));
     let begin = Instant::now();
     Launcher::spawn(&plan.id)?.start(plan)?.stream.read_to_end(&mut Vec::new())?;
     let seconds = begin.elapsed().as_secs_f64();

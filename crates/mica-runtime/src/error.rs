@@ -144,6 +144,8 @@ pub enum SetupStep {
     RunDirectory,
     /// The log file.
     Log,
+    /// The receiver of a log: the subject tells which, and how it was to be reached.
+    LogReceiver,
     /// The cgroup directories or limits.
     Cgroup,
     /// Making the process with its namespaces.
@@ -204,11 +206,16 @@ impl SetupError {
             SetupStep::User | SetupStep::MountTarget | SetupStep::Sysctl | SetupStep::Limit => {
                 ErrorKind::InvalidArgument
             }
+            // Who was to be told is not there, or does not answer.
+            SetupStep::LogReceiver => ErrorKind::Internal,
             _ => kind_of(&io::Error::from_raw_os_error(self.errno)),
         }
     }
 
     fn reason(&self) -> &'static str {
+        if self.errno == 0 {
+            return "";
+        }
         match Errno::from_raw_os_error(self.errno) {
             Errno::NOENT => "no such file or directory",
             Errno::PERM => "operation not permitted",
@@ -229,12 +236,17 @@ impl SetupError {
             Errno::NOSYS => "function not implemented",
             Errno::AGAIN => "resource temporarily unavailable",
             Errno::XDEV => "invalid cross-device link",
+            Errno::CONNREFUSED => "connection refused",
+            Errno::TIMEDOUT => "i/o timeout",
             _ => "",
         }
     }
 
     /// What an administrator can do about it, where the errno tells.
     fn remedy(&self) -> Option<&'static str> {
+        if self.errno == 0 {
+            return None;
+        }
         let errno = Errno::from_raw_os_error(self.errno);
         Some(match (self.step, errno) {
             (SetupStep::Clone, Errno::PERM) => "creating namespaces needs root (CAP_SYS_ADMIN)",
@@ -297,6 +309,7 @@ impl SetupStep {
             Self::Plan => "read the plan",
             Self::RunDirectory => "prepare the run directory",
             Self::Log => "open the log",
+            Self::LogReceiver => "failed to initialize logging driver:",
             Self::Cgroup => "set up the cgroup",
             Self::Clone => "create the container's process",
             Self::Namespace => "join the namespace",

@@ -198,7 +198,7 @@ pub fn exec_with(program: &Path, run_directory: &Path, plan: ExecPlan) -> Result
     let monitor = MonitorOrder {
         job: Job::Exec { group: target.state.group.clone() },
         exit_file: plan.exit_file,
-        log: LogPlan::None,
+        log: LogPlan::default(),
         events: plan.events,
         stdin: plan.stdin,
         terminal: plan.process.terminal,

@@ -23,10 +23,12 @@ pub use control::{
 };
 pub use error::{RuntimeError, SetupError, SetupStep};
 pub use launcher::{ExecStarted, Launcher, Started, exec, exec_with, spawn_aside};
+pub use monitor::log_file_identity;
 pub use plan::{
-    AfterExit, Attach, CapabilitySets, ContainerPlan, EventPlan, ExecPlan, Hello, JoinedNamespace, Limit,
-    LogPlan, MountKind, MountPlan, NamespaceKind, PlanError, ProcessPlan, Resources, RootPlan, StartPlan,
-    StdinPlan, TerminalSize, holds_capability,
+    AfterExit, Attach, CapabilitySets, ContainerPlan, EventPlan, ExecPlan, Hello, JoinedNamespace,
+    JournaldPlan, Limit, LogDriver, LogFilePlan, LogPlan, MountKind, MountPlan, NamespaceKind, Overflow,
+    PlanError, ProcessPlan, Resources, RootPlan, StartPlan, StdinPlan, SyslogAddress, SyslogFormat,
+    SyslogPlan, TerminalSize, holds_capability,
 };
 pub use seccomp::{FILTER_VERSION, Filter, ProfileError, kernel_version};
 pub use state::{ExitRecord, Status, exit_record, forget_exit, is_attended, last_exit, status};
@@ -42,6 +44,7 @@ pub fn door(argv0: &OsStr) -> Option<ExitCode> {
     match argv0.to_str() {
         Some(launcher::MONITOR_NAME) => Some(monitor::main(c"mica-monitor")),
         Some(launcher::EXEC_NAME) => Some(monitor::main(c"mica-exec")),
+        Some(monitor::COMPRESS_NAME) => Some(monitor::compress()),
         _ => None,
     }
 }

@@ -198,6 +198,8 @@ pub struct LogEntry {
     pub line: Vec<u8>,
     /// `key=value,…` of `--details`, where the container has such attributes.
     pub details: String,
+    /// It goes on with the line of the entry before it of the same stream.
+    pub continues: bool,
 }
 
 /// Which containers to list.

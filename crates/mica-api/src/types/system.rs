@@ -35,6 +35,7 @@ pub struct Info {
     pub driver: String,
     pub driver_status: Vec<(String, String)>,
     pub logging_driver: String,
+    pub plugins: Plugins,
     pub cgroup_driver: String,
     pub cgroup_version: String,
     pub kernel_version: String,
@@ -51,6 +52,14 @@ pub struct Info {
     pub server_version: String,
     pub security_options: Vec<String>,
     pub warnings: Vec<String>,
+}
+
+/// What can be chosen by name, of each kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Plugins {
+    /// Drivers of logs.
+    pub log: Vec<String>,
 }
 
 /// `GET /system/df`.

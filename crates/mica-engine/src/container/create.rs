@@ -1,5 +1,6 @@
 //! `create`: an image and wishes become a container that can be started.
 
+use crate::container::log_driver;
 use crate::container::record::{Definition, Record, Stage};
 use crate::container::security::Security;
 use crate::disk::{ContainerDisk, make_directory, make_layer_directory, write_file};
@@ -63,6 +64,9 @@ impl Local {
             id,
         };
         let name = chosen_name(&request.name)?;
+        record.name = name.as_ref().map_or_else(String::new, |name| name.as_str().to_owned());
+        let subject = record.log_subject(&definition.config);
+        log_driver::check(&definition.host_config.log_config, &subject, &self.disk.container(&record.id))?;
         let lock = match self.prepare_directory(&record.id, &definition) {
             Ok(lock) => lock,
             Err(error) => {
@@ -142,6 +146,7 @@ impl Local {
                 }
             },
         }
+        log_driver::fill_in(&mut host_config.log_config);
         crate::container::rights::check(host_config)?;
         crate::container::devices::check(host_config)?;
         crate::container::settings::check(host_config)?;

@@ -31,7 +31,7 @@ impl Local {
             resolv_conf_path: text(&disk.resolv_conf()),
             hostname_path: text(&disk.hostname()),
             hosts_path: text(&disk.hosts()),
-            log_path: text(&disk.log()),
+            log_path: log_path(&definition, &disk),
             name: format!("/{}", record.name),
             restart_count: 0,
             driver: "overlay2".to_owned(),
@@ -49,6 +49,12 @@ impl Local {
             network_settings: network_settings(&definition, observed.pid),
         })
     }
+}
+
+/// docker tells where a log is only if its format is for everybody.
+fn log_path(definition: &Definition, disk: &ContainerDisk) -> String {
+    let is_public = definition.host_config.log_config.driver == "json-file";
+    if is_public { text(&disk.log()) } else { String::new() }
 }
 
 fn text(path: &Path) -> String {

@@ -10,6 +10,7 @@ pub(crate) mod export;
 pub(crate) mod inspect;
 pub(crate) mod limits;
 pub(crate) mod list;
+pub(crate) mod log_driver;
 pub(crate) mod logs;
 pub(crate) mod record;
 pub(crate) mod remove;

@@ -4,6 +4,7 @@
 //! what is true now. A run leaves `exit.json` behind, so an exit is never lost, whoever lived to
 //! see it: the next command that looks folds it into the database.
 
+use crate::container::log_driver::Subject;
 use crate::database::{Database, query};
 use crate::disk::ContainerDisk;
 use crate::error::{Error, Result};
@@ -107,6 +108,18 @@ const COLUMNS: &str = "id, name, image, image_id, command, created, labels, netw
                        started, finished, exit_code, oom_killed, error";
 
 impl Record {
+    /// The container as its log names it.
+    pub(crate) fn log_subject<'a>(&'a self, config: &'a ContainerConfig) -> Subject<'a> {
+        Subject {
+            id: self.id.as_str(),
+            name: &self.name,
+            image_id: &self.image_id,
+            image: &self.image,
+            labels: &self.labels,
+            environment: config.env.as_deref().unwrap_or_default(),
+        }
+    }
+
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         let id: String = row.get(0)?;
         let labels: String = row.get(6)?;

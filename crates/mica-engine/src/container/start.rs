@@ -5,6 +5,7 @@
 //! absent, which everybody reads as exited.
 
 use crate::container::create::Created;
+use crate::container::log_driver;
 use crate::container::record::{Definition, Record, Stage};
 use crate::container::rights::Rights;
 use crate::container::security::Security;
@@ -18,7 +19,7 @@ use mica_api::types::container::{
 };
 use mica_model::{ContainerId, ErrorKind, Timestamp};
 use mica_runtime::{
-    AfterExit, Attach, ContainerPlan, EventPlan, JoinedNamespace, Launcher, LogPlan, NamespaceKind, RootPlan,
+    AfterExit, Attach, ContainerPlan, EventPlan, JoinedNamespace, Launcher, NamespaceKind, RootPlan,
     StartPlan, StdinPlan, TerminalSize,
 };
 use std::fs::File;
@@ -152,11 +153,7 @@ impl Local {
             groups: host.group_add.clone().unwrap_or_default(),
             run_directory: disk.run().to_owned(),
             exit_file: disk.exit(),
-            log: LogPlan::JsonFile {
-                path: disk.log(),
-                max_size_bytes: Some(LOG_SIZE_MAX_BYTES),
-                max_file_count: LOG_FILE_COUNT,
-            },
+            log: log_driver::plan(&host.log_config, &record.log_subject(&definition.config), &disk)?,
             events: Some(self.end_of_run(record)),
             stdin: stdin(definition),
             terminal_size: size.map(|(rows, columns)| TerminalSize { rows, columns }),
@@ -296,9 +293,3 @@ pub(crate) const EMBEDDED_LABEL: &str = "io.mica.embedded";
 
 /// Tells a container of the embedded image when the command began, in nanoseconds since the epoch.
 const STARTED_AT_VARIABLE: &str = "MICA_STARTED_AT_NANOSECONDS";
-
-/// A log file is begun anew after this many bytes.
-const LOG_SIZE_MAX_BYTES: u64 = 20 << 20;
-
-/// How many log files a container keeps.
-const LOG_FILE_COUNT: u32 = 5;

@@ -186,6 +186,7 @@ pub(crate) fn remove_group(group: &cgroup::Group) {
 fn part(mut relay: Relay, last: Option<&LastCommand>) {
     // Clients that are owed nothing must see the end of file now.
     let was_slow = relay.flush_clients(0) || !relay.clients.is_empty();
+    relay.settle_log();
     let Some(last) = last else {
         while relay.flush_clients(LINGER_SECONDS) {}
         return;

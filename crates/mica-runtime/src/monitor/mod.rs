@@ -15,6 +15,8 @@ use crate::order::{self, Job, MonitorOrder, StartedMessage};
 pub(crate) use birth::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX, MESSAGE_TERMINAL};
 use birth::{Newborn, Nursery};
 pub(crate) use end::remove_group;
+pub use log::identity as log_file_identity;
+pub(crate) use log::{COMPRESS_NAME, compress};
 use mica_model::Timestamp;
 use mica_model::frame::{FrameHeader, FrameKind};
 use relay::Relay;

@@ -18,12 +18,16 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::termios::Winsize;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 /// Size of the one buffer that all reading goes through: the capacity of a pipe.
 const BUFFER_LENGTH: usize = 64 << 10;
 
 /// Most clients at a time, well below the usual limit of open files.
 const CLIENTS_MAX: usize = 512;
+
+/// How long nobody is let in after there was no descriptor for somebody.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long nothing must happen before memory is given back, in seconds.
 const IDLE_SECONDS: i64 = 1;
@@ -42,6 +46,8 @@ pub(super) struct Relay {
     close_after_first: bool,
     log: Log,
     buffer: Vec<u8>,
+    /// Until then nobody is let in, because there was no descriptor for them.
+    accept_at: Option<Instant>,
 }
 
 /// A stream that the container writes to.
@@ -58,6 +64,7 @@ enum Watched {
     Listener,
     Source(usize),
     Feed,
+    Log,
     Client(usize),
 }
 
@@ -93,6 +100,7 @@ impl Relay {
             close_after_first,
             log: newborn.log,
             buffer: Vec::new(),
+            accept_at: None,
         }
     }
 
@@ -105,11 +113,13 @@ impl Relay {
     pub(super) fn until_exit(&mut self) {
         let mut is_busy = true;
         loop {
-            let timeout = is_busy.then_some(Timespec { tv_sec: IDLE_SECONDS, tv_nsec: 0 });
+            let timeout = (is_busy || self.accept_at.is_some())
+                .then_some(Timespec { tv_sec: IDLE_SECONDS, tv_nsec: 0 });
             let ready = self.wait(timeout);
             is_busy = !ready.is_empty();
             if !is_busy {
                 self.rest();
+                self.accept_at = None;
             }
             for (watched, flags) in ready.into_iter().rev() {
                 match watched {
@@ -119,6 +129,7 @@ impl Relay {
                         self.read_source(index);
                     }
                     Watched::Feed => self.feed.flush(),
+                    Watched::Log => self.log.flush(),
                     Watched::Client(index) => self.serve(index, flags),
                 }
             }
@@ -135,11 +146,17 @@ impl Relay {
     fn wait(&self, timeout: Option<Timespec>) -> Vec<(Watched, PollFlags)> {
         let mut watched = vec![Watched::End];
         let mut set = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
-        if let Some(residence) = &self.residence {
+        if let Some(residence) = &self.residence
+            && self.accept_at.is_none_or(|instant| Instant::now() >= instant)
+        {
             watched.push(Watched::Listener);
             set.push(PollFd::new(&residence.listener, PollFlags::IN));
         }
-        if !self.clients.iter().any(Client::has_pending) {
+        for receiver in self.log.backlog() {
+            watched.push(Watched::Log);
+            set.push(PollFd::from_borrowed_fd(receiver, PollFlags::OUT));
+        }
+        if !self.log.is_full() && !self.clients.iter().any(Client::has_pending) {
             for (index, source) in self.sources.iter().enumerate() {
                 watched.push(Watched::Source(index));
                 set.push(PollFd::new(&source.descriptor, PollFlags::IN));
@@ -172,7 +189,19 @@ impl Relay {
 
     fn accept(&mut self) {
         let Some(residence) = &self.residence else { return };
-        while let Ok((socket, _)) = residence.listener.accept() {
+        loop {
+            let socket = match residence.listener.accept() {
+                Ok((socket, _)) => socket,
+                Err(error) => {
+                    // Without a free descriptor the connection stays, and would be reported for ever.
+                    let is_exhausted = matches!(
+                        Errno::from_io_error(&error),
+                        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+                    );
+                    self.accept_at = is_exhausted.then(|| Instant::now() + ACCEPT_PAUSE);
+                    return;
+                }
+            };
             let is_ours = rustix::net::sockopt::socket_peercred(&socket)
                 .is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::geteuid());
             // Beyond that a connection is accepted and closed: left waiting, it would be reported for ever.
@@ -291,6 +320,11 @@ impl Relay {
             }
         }
         self.log.finish(super::now());
+    }
+
+    /// Puts away what a receiver of the log has not taken yet.
+    pub(super) fn settle_log(&mut self) {
+        self.log.settle();
     }
 
     /// Sends what clients have not taken yet, waiting `timeout` seconds at most for any of them to

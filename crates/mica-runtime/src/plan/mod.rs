@@ -5,12 +5,16 @@
 mod capability;
 mod container;
 mod device_rule;
+mod log;
 mod mount;
 mod process;
 mod resources;
 
 pub use capability::{CapabilitySets, holds_capability};
 pub use container::{ContainerPlan, NamespaceKind, PlanError};
+pub use log::{
+    JournaldPlan, LogDriver, LogFilePlan, LogPlan, Overflow, SyslogAddress, SyslogFormat, SyslogPlan,
+};
 pub use mount::{MountKind, MountPlan};
 pub use process::{Limit, ProcessPlan};
 pub use resources::Resources;
@@ -92,22 +96,6 @@ pub enum RootPlan {
     Directory {
         /// Where it is.
         path: PathBuf,
-    },
-}
-
-/// Where the output of a container is recorded.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum LogPlan {
-    /// Nowhere.
-    None,
-    /// Docker's `json-file` format.
-    JsonFile {
-        /// The file; older ones get `.1`, `.2`, ... appended.
-        path: PathBuf,
-        /// Start another file when this many bytes are reached; `None` never does.
-        max_size_bytes: Option<u64>,
-        /// How many files to keep, at least 1.
-        max_file_count: u32,
     },
 }
 

@@ -125,7 +125,7 @@ impl Container {
             groups: Vec::new(),
             run_directory: self.run_directory(),
             exit_file: self.exit_file(),
-            log: LogPlan::None,
+            log: LogPlan::default(),
             events: None,
             stdin: StdinPlan::Null,
             terminal_size: None,

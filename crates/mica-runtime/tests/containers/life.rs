@@ -180,7 +180,7 @@ fn privileged_a_monitor_needs_little_memory() {
     let container = Container::shell("echo ready; sleep 1000");
     let mut plan = container.plan();
     let path = container.directory.path().join("log");
-    plan.log = LogPlan::JsonFile { path, max_size_bytes: None, max_file_count: 1 };
+    plan.log = LogPlan::one_json_file(path);
     let started = container.start(plan).unwrap();
     let rollup = format!("/proc/{}/smaps_rollup", parent_of(started.pid));
     let private = || {

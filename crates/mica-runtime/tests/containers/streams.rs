@@ -133,7 +133,7 @@ fn privileged_the_log_holds_every_line() {
     let container = Container::shell("seq 1 20000; echo end >&2");
     let path = container.directory.path().join("log");
     let mut plan = container.plan();
-    plan.log = LogPlan::JsonFile { path: path.clone(), max_size_bytes: None, max_file_count: 1 };
+    plan.log = LogPlan::one_json_file(path.clone());
     assert_eq!(outcome(container.start(plan).unwrap().stream).code, 0);
     let text = std::fs::read_to_string(path).unwrap();
     let mut numbers = 0;
@@ -154,7 +154,7 @@ fn privileged_the_log_holds_every_line() {
 fn privileged_a_log_without_room_does_not_stop_the_container() {
     let container = Container::shell("seq 1 20000");
     let mut plan = container.plan();
-    plan.log = LogPlan::JsonFile { path: "/dev/full".into(), max_size_bytes: None, max_file_count: 1 };
+    plan.log = LogPlan::one_json_file("/dev/full");
     let outcome = outcome(container.start(plan).unwrap().stream);
     assert_eq!(outcome.code, 0);
     assert!(outcome.stdout.ends_with("\n20000\n"));

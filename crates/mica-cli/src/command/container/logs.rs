@@ -52,7 +52,7 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let shown = Shown { timestamps: matches.on("timestamps"), details: matches.on("details") };
     let reference = matches.operand(0).unwrap_or_default();
     let mut stopped = None;
-    let mut sink = |entry: LogEntry| match print(&entry, shown, context) {
+    let mut sink = |entries: Vec<LogEntry>| match print(&entries, shown, context) {
         Ok(()) => true,
         Err(failure) => {
             stopped = Some(failure);
@@ -70,22 +70,30 @@ struct Shown {
     details: bool,
 }
 
-fn print(entry: &LogEntry, shown: Shown, context: &Context<'_>) -> Result<(), Failure> {
-    let mut line = Vec::with_capacity(entry.line.len() + 64);
-    if shown.timestamps {
+/// Entries of the same stream are written together.
+fn print(entries: &[LogEntry], shown: Shown, context: &Context<'_>) -> Result<(), Failure> {
+    for run in entries.chunk_by(|one, next| one.stderr == next.stderr) {
+        let mut text = Vec::with_capacity(run.iter().map(|entry| entry.line.len() + 64).sum());
+        run.iter().for_each(|entry| add(entry, shown, &mut text));
+        if run[0].stderr {
+            context.say_error_bytes(&text);
+        } else {
+            context.print_bytes(&text)?;
+        }
+    }
+    Ok(())
+}
+
+fn add(entry: &LogEntry, shown: Shown, line: &mut Vec<u8>) {
+    if shown.timestamps && !entry.continues {
         line.extend(time::local_nanoseconds(entry.time, &TimeZone::UTC).bytes());
         line.push(b' ');
     }
-    if shown.details {
+    if shown.details && !entry.continues {
         line.extend(entry.details.bytes());
         line.push(b' ');
     }
-    line.extend(&entry.line);
-    if entry.stderr {
-        context.say_error_bytes(&line);
-        return Ok(());
-    }
-    context.print_bytes(&line)
+    line.extend_from_slice(&entry.line);
 }
 
 /// Anything that is no number means all lines, as docker has it.

@@ -297,10 +297,12 @@ fn logs_go_to_their_streams() {
         stderr,
         line: line.as_bytes().to_vec(),
         details: "a=b".to_owned(),
+        continues: line == "more\n",
     };
-    let engine = FakeEngine { log: vec![entry(false, "one\n"), entry(true, "two\n")], ..FakeEngine::new() };
+    let log = vec![entry(false, "one "), entry(false, "more\n"), entry(true, "two\n")];
+    let engine = FakeEngine { log, ..FakeEngine::new() };
     let ran = run("logs -t --details -n 5 web", &engine);
-    assert_eq!(ran.output, "2017-07-14T02:40:00.120000000Z a=b one\n");
+    assert_eq!(ran.output, "2017-07-14T02:40:00.120000000Z a=b one more\n");
     assert_eq!(ran.error, "2017-07-14T02:40:00.120000000Z a=b two\n");
     assert_eq!(ran.requests, ["logs web", "follow=false tail=Some(5)"]);
 }

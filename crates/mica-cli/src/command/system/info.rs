@@ -74,6 +74,13 @@ fn words(info: &Info, is_debugging: bool) -> String {
         line(2, name, value);
     }
     line(1, "Logging Driver", &info.logging_driver);
+    if !info.plugins.log.is_empty() {
+        text.push_str(" Plugins:\n");
+        let _ = writeln!(text, "  Log: {}", info.plugins.log.join(" "));
+    }
+    let mut line = |indent: usize, name: &str, value: &dyn std::fmt::Display| {
+        let _ = writeln!(text, "{:indent$}{name}: {value}", "");
+    };
     line(1, "Cgroup Driver", &info.cgroup_driver);
     line(1, "Cgroup Version", &info.cgroup_version);
     security(&mut text, &info.security_options);
@@ -117,7 +124,7 @@ fn security(text: &mut String, options: &[String]) {
 mod tests {
     use crate::fake::FakeEngine;
     use crate::testing::{outcome, run};
-    use mica_api::types::system::Info;
+    use mica_api::types::system::{Info, Plugins};
 
     fn engine() -> FakeEngine {
         let text = |text: &str| text.to_owned();
@@ -131,6 +138,7 @@ mod tests {
             driver: text("overlay2"),
             driver_status: vec![(text("Backing Filesystem"), text("extfs"))],
             logging_driver: text("json-file"),
+            plugins: Plugins { log: vec![text("json-file"), text("none")] },
             cgroup_driver: text("cgroupfs"),
             cgroup_version: text("1"),
             kernel_version: text("6.18.1"),
@@ -154,7 +162,7 @@ mod tests {
         let expected = format!(
             "Client:\n Version:    {}\n Context:    default\n Debug Mode: false\n\nServer:\n Containers: 3\n  \
              Running: 1\n  Paused: 0\n  Stopped: 2\n Images: 4\n Server Version: 9.9\n Storage Driver: overlay2\n  \
-             Backing Filesystem: extfs\n Logging Driver: json-file\n Cgroup Driver: cgroupfs\n Cgroup Version: 1\n \
+             Backing Filesystem: extfs\n Logging Driver: json-file\n Plugins:\n  Log: json-file none\n Cgroup Driver: cgroupfs\n Cgroup Version: 1\n \
              Security Options:\n  seccomp\n   Profile: default\n Kernel Version: 6.18.1\n Operating System: \
              Debian GNU/Linux 12 (bookworm)\n OSType: linux\n Architecture: x86_64\n CPUs: 2\n Total Memory: \
              23.54GiB\n Name: vm\n ID: ID1\n Docker Root Dir: /var/lib/mica\n",

@@ -1,10 +1,11 @@
 //! What `run` and `create` have in common: the flags that define a container.
 //!
 //! `flags` declares them, `planned` names those of later versions, `request` turns what was typed
-//! into the engine's request, `security` reads security options, `variables` reads environment and label files, `making` asks for it.
+//! into the engine's request, `logging` reads where output goes, `security` reads security options, `variables` reads environment and label files, `making` asks for it.
 
 pub mod flags;
 pub mod isolation;
+pub mod logging;
 pub mod making;
 pub mod planned;
 pub mod request;

@@ -40,8 +40,6 @@ pub const FLAGS: &[PlannedFlag] = &[
     PlannedFlag::value("kernel-memory", None, ISOLATION),
     PlannedFlag::value("link", None, NETWORKS),
     PlannedFlag::value("link-local-ip", None, NETWORKS),
-    PlannedFlag::value("log-driver", None, ISOLATION),
-    PlannedFlag::value("log-opt", None, ISOLATION),
     PlannedFlag::value("mac-address", None, NETWORKS),
     PlannedFlag::value("mount", None, ISOLATION),
     PlannedFlag::value("net-alias", None, NETWORKS),

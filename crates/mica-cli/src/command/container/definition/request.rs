@@ -2,7 +2,7 @@
 
 use crate::args::Matches;
 use crate::command::container::definition::making::into_launch;
-use crate::command::container::definition::{isolation, resources, security, variables};
+use crate::command::container::definition::{isolation, logging, resources, security, variables};
 use crate::context::Context;
 use crate::report::Failure;
 use mica_api::types::container::{ContainerConfig, CreateRequest};
@@ -105,6 +105,7 @@ fn host_config(matches: &Matches) -> Result<HostConfig, Failure> {
     let system_paths = security.has_open_system_paths.then(Vec::new);
     let mut host = HostConfig {
         container_id_file: matches.text_or_empty("cidfile"),
+        log_config: logging::from(matches)?,
         network_mode,
         auto_remove: matches.on("rm"),
         readonly_rootfs: matches.on("read-only"),
