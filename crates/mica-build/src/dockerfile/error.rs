@@ -90,7 +90,7 @@ pub enum Problem {
         problem: DurationError,
     },
     /// A duration of a health check below docker's least.
-    #[error("--{flag} cannot be less than 1ms: {value}")]
+    #[error("Interval {flag:?} cannot be less than 1ms: {value}")]
     FlagDurationTooShort {
         /// Its name without dashes.
         flag: &'static str,

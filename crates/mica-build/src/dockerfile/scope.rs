@@ -60,6 +60,7 @@ pub struct Globals {
     /// What was given.
     given: BTreeMap<String, String>,
     variables: Environment,
+    declared: BTreeSet<String>,
     escape: char,
     /// Variables in defaults of global arguments that nobody has set, each with its place.
     pub undefined: Vec<(String, Span)>,
@@ -100,6 +101,7 @@ impl Globals {
         let mut globals = Self {
             given: inputs.given.clone(),
             variables,
+            declared: BTreeSet::new(),
             escape: file.directives.escape,
             undefined: Vec::new(),
         };
@@ -121,6 +123,7 @@ impl Globals {
             }
             (None, None) => None,
         };
+        self.declared.insert(argument.name.value.clone());
         if let Some(value) = value {
             self.variables.set(argument.name.value.clone(), value);
         }
@@ -159,6 +162,11 @@ impl Globals {
     /// The global variables and their values.
     pub const fn variables(&self) -> &Environment {
         &self.variables
+    }
+
+    /// Whether an `ARG` before the first `FROM` names this variable, with or without a value.
+    pub fn is_declared(&self, name: &str) -> bool {
+        self.declared.contains(name)
     }
 
     /// The proxies among what was given.

@@ -1,7 +1,7 @@
 //! The near miss: which known word somebody meant.
 
 /// The known word that is nearest to what was typed, when it is near enough.
-pub(super) fn nearest<'known>(typed: &str, known: &[&'known str]) -> Option<&'known str> {
+pub(crate) fn nearest<'known>(typed: &str, known: &[&'known str]) -> Option<&'known str> {
     let typed = typed.to_lowercase();
     let limit = if typed.chars().count() <= 3 { 1 } else { 2 };
     let near = known.iter().map(|word| (distance(&typed, &word.to_lowercase()), *word));
