@@ -98,13 +98,12 @@ impl Launcher {
         let spawn = |source: std::io::Error| RuntimeError::Spawn { source };
         let (ours, theirs) = UnixStream::pair().map_err(spawn)?;
         let program = sealed::Program::open(program).map_err(|errno| spawn(errno.into()))?;
-        let child = Command::new(program.path())
-            .arg0(name)
-            .arg(argument)
-            .env_clear()
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+        let mut command = Command::new(program.path());
+        command.arg0(name).arg(argument).env_clear();
+        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null());
+        // A monitor has nothing to say there, and nobody to say it to.
+        let child = command
+            .stderr(program.into_keepsake().map_or_else(Stdio::null, Stdio::from))
             .spawn()
             .map_err(spawn)?;
         remember(child);

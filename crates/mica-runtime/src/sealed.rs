@@ -5,6 +5,9 @@
 //! to the file on the host (CVE-2019-5736). So monitors are executed through a private, read-only
 //! clone of the mount that the binary is on: `/proc/self/exe` then leads there, where every write
 //! fails with `EROFS`. The clone is in no mount namespace, hence nobody can remount it.
+//!
+//! Whoever closes the last descriptor of a clone waits for a grace period of RCU, half a millisecond
+//! or more. So the monitor is given one, which it keeps for as long as it lives.
 
 use mica_sys::attribute::{self, Reach};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -17,8 +20,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) struct Program {
     path: PathBuf,
-    /// Keeps the clone in being until it has been executed.
-    _clone: Option<OwnedFd>,
+    clone: Option<OwnedFd>,
 }
 
 impl Program {
@@ -29,10 +31,10 @@ impl Program {
             Ok(clone) => {
                 attribute::set(clone.as_fd(), attribute::RDONLY, 0, Reach::One)?;
                 let path = PathBuf::from(format!("/proc/self/fd/{}", clone.as_raw_fd()));
-                Ok(Self { path, _clone: Some(clone) })
+                Ok(Self { path, clone: Some(clone) })
             }
             // A process that runs from such a clone cannot clone it again, and needs not.
-            Err(Errno::INVAL) if is_read_only(path) => Ok(Self { path: path.to_owned(), _clone: None }),
+            Err(Errno::INVAL) if is_read_only(path) => Ok(Self { path: path.to_owned(), clone: None }),
             Err(errno) => Err(errno),
         }
     }
@@ -40,6 +42,11 @@ impl Program {
     /// What to execute.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What the executed process is to keep open.
+    pub(crate) fn into_keepsake(self) -> Option<OwnedFd> {
+        self.clone
     }
 }
 

@@ -17,7 +17,7 @@ mod terminal;
 mod user;
 
 use crate::error::{SetupError, SetupStep};
-use crate::monitor::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX};
+use crate::monitor::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX, MESSAGE_ROOT};
 use crate::order::{Birth, ChildOrder, send_with};
 use crate::{NamespaceKind, RootPlan, TerminalSize, cgroup};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -64,8 +64,10 @@ fn at(step: SetupStep, subject: impl Into<String>) -> impl FnOnce(Errno) -> Setu
 
 /// Lives the story; ends in the container's program or, with a message, in nothing.
 pub(crate) fn run(order: &[u8], inheritance: Inheritance) -> ! {
-    // A process of the container that may trace must not find the monitor's descriptors here.
-    let closed = mica_sys::process::close_all_but(&inheritance.descriptors());
+    // A process of the container that may trace must not find the monitor's descriptors here, among
+    // them the one of our own binary in the place of an error stream.
+    let closed = rustix::stdio::dup2_stderr(std::io::stdout())
+        .and_then(|()| mica_sys::process::close_all_but(&inheritance.descriptors()));
     let channel = rustix::io::fcntl_dupfd_cloexec(&inheritance.channel, 3);
     let error = match closed.map_err(at(SetupStep::Streams, "")).and_then(|()| live(order, inheritance)) {
         Ok(never) => match never {},
@@ -134,6 +136,10 @@ fn build(
     let null = devices::open_null()?;
     let cgroups = cgroups::open(&plan.mounts, group)?;
     let root = root::attach(&birth.root, &birth.run_directory)?;
+    if let RootPlan::Overlay { volatile: false, .. } = birth.root {
+        send_with(channel.as_fd(), &[MESSAGE_ROOT], &[root.descriptor.as_fd()])
+            .map_err(at(SetupStep::Root, root_subject(&birth.root)))?;
+    }
     let mounted = mounts::mount_all(&root, &plan.mounts, sources, cgroups)?;
     devices::make(&root, mounted.dev.as_ref(), &plan.devices)?;
     let terminal = match (&mounted.devpts, plan.process.terminal) {

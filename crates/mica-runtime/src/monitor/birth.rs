@@ -23,6 +23,8 @@ use std::path::Path;
 pub(crate) const MESSAGE_TERMINAL: u8 = 1;
 /// See [`MESSAGE_TERMINAL`]; the rest is a [`SetupError`] in postcard.
 pub(crate) const MESSAGE_FAILED: u8 = 2;
+/// See [`MESSAGE_TERMINAL`]; the container's root comes along.
+pub(crate) const MESSAGE_ROOT: u8 = 3;
 
 /// Longest message of the child, in bytes.
 pub(crate) const MESSAGE_LENGTH_MAX: usize = 8 << 10;
@@ -67,6 +69,7 @@ pub(super) struct Newborn {
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
     pub(super) terminal: Option<OwnedFd>,
+    pub(super) root: Option<OwnedFd>,
 }
 
 impl Residence {
@@ -219,8 +222,8 @@ impl Nursery {
         drop((theirs, streams.theirs));
         let written = self.write_state(pid);
         self.held.clear();
-        match written.and_then(|started_at| await_exec(&ours).map(|terminal| (started_at, terminal))) {
-            Ok((started_at, terminal)) => {
+        match written.and_then(|started_at| await_exec(&ours).map(|sent| (started_at, sent))) {
+            Ok((started_at, Sent { terminal, root })) => {
                 let [stdin, stdout, stderr] = streams.ours;
                 Ok(Newborn {
                     pid,
@@ -234,6 +237,7 @@ impl Nursery {
                     stdout,
                     stderr,
                     terminal,
+                    root,
                 })
             }
             Err(error) => {
@@ -289,17 +293,25 @@ fn flag(kind: NamespaceKind) -> Option<NamespaceFlags> {
     })
 }
 
-/// Reads the child's messages until its exec closes the channel; gives the terminal, if it sent one.
-fn await_exec(channel: &OwnedFd) -> Result<Option<OwnedFd>, SetupError> {
-    let mut terminal = None;
+/// What the child sends of what it makes.
+#[derive(Debug, Default)]
+struct Sent {
+    terminal: Option<OwnedFd>,
+    root: Option<OwnedFd>,
+}
+
+/// Reads the child's messages until its exec closes the channel.
+fn await_exec(channel: &OwnedFd) -> Result<Sent, SetupError> {
+    let mut sent = Sent::default();
     let mut message = vec![0; MESSAGE_LENGTH_MAX];
     loop {
         let received = receive_with(channel.as_fd(), &mut message);
         let (length, mut descriptors) =
             received.map_err(|errno| SetupError::new(SetupStep::Streams, "", errno))?;
         match message[..length].split_first() {
-            None => return Ok(terminal),
-            Some((&MESSAGE_TERMINAL, _)) => terminal = descriptors.pop(),
+            None => return Ok(sent),
+            Some((&MESSAGE_TERMINAL, _)) => sent.terminal = descriptors.pop(),
+            Some((&MESSAGE_ROOT, _)) => sent.root = descriptors.pop(),
             Some((_, rest)) => {
                 return Err(postcard::from_bytes(rest).unwrap_or_else(|_| lost("the child's report")));
             }

@@ -64,6 +64,8 @@ pub(super) fn finish(mut relay: Relay, order: &MonitorOrder) {
     {
         remove_group(group);
     }
+    // Before the lock: the next start mounts the same directories.
+    relay.root = None;
     if let Some(residence) = &relay.residence {
         residence.leave();
     }

@@ -12,7 +12,7 @@ mod relay;
 
 use crate::error::SetupError;
 use crate::order::{self, Job, MonitorOrder, StartedMessage};
-pub(crate) use birth::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX, MESSAGE_TERMINAL};
+pub(crate) use birth::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX, MESSAGE_ROOT, MESSAGE_TERMINAL};
 use birth::{Newborn, Nursery};
 pub(crate) use end::remove_group;
 pub use log::identity as log_file_identity;

@@ -40,6 +40,9 @@ pub(super) struct Relay {
     pub(super) residence: Option<Residence>,
     pub(super) group: Option<cgroup::Group>,
     pub(super) clients: Vec<Client>,
+    /// The container's root. Whoever lets go of a writable overlay last waits until all that is to be
+    /// written to its disk has been: this way not the container's processes, whose end is waited for.
+    pub(super) root: Option<OwnedFd>,
     sources: Vec<Source>,
     terminal: Option<OwnedFd>,
     feed: Feed,
@@ -94,6 +97,7 @@ impl Relay {
             residence: newborn.residence,
             group: newborn.group,
             clients: Vec::new(),
+            root: newborn.root,
             sources,
             terminal: newborn.terminal,
             feed: Feed::new(input),
