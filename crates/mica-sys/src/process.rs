@@ -164,6 +164,12 @@ pub fn new_cgroup_namespace() -> io::Result<()> {
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWCGROUP) }
 }
 
+/// unshare(2) of the calling thread's mount namespace; its working directory and umask become its own.
+pub fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: only `CLONE_FILES` endangers descriptors of other threads, and it is not asked for.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }
+}
+
 /// prlimit(2) of this process; `u64::MAX` is no limit, `resource` a `RLIMIT_*` number.
 pub fn limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
