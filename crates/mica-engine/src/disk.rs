@@ -71,6 +71,14 @@ impl Disk {
         }
     }
 
+    /// Whether the disk is so full that what is deleted should be gone at once.
+    pub(crate) fn has_little_room(&self) -> bool {
+        rustix::fs::statvfs(&self.root).is_ok_and(|disk| {
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            free < ROOM_BYTES || disk.f_bavail < disk.f_blocks / ROOM_DIVISOR
+        })
+    }
+
     /// The lowest layer of every container: empty files and directories where the engine mounts
     /// something. Being lowest it changes nothing of an image that has them; for one that has not,
     /// it keeps them out of the container's own layer, and so out of `diff` and `commit`.
@@ -151,6 +159,12 @@ impl Disk {
         }
     }
 }
+
+/// A disk has little room when less than this many bytes are free, ...
+const ROOM_BYTES: u64 = 2 << 30;
+
+/// ... or less than one part in so many.
+const ROOM_DIVISOR: u64 = 10;
 
 /// A removal needs about 40 KiB for its transaction.
 const RESERVE_SIZES_BYTES: [u64; 3] = [256 << 10, 128 << 10, 64 << 10];

@@ -29,9 +29,9 @@ use database::Database;
 use disk::Disk;
 use events::Events;
 use mica_image::BlobStore;
-use mica_snapshot::LayerStore;
+use mica_snapshot::{Effort, LayerStore};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Where a store lies.
 #[derive(Debug, Clone)]
@@ -52,6 +52,8 @@ struct Local {
     events: Events,
     layers: LayerStore,
     blobs: BlobStore,
+    /// What a command deletes itself; see [`LocalEngine::do_chores`] for the rest.
+    effort: Arc<Effort>,
     /// When this engine was opened: what the embedded image measures its start from.
     opened_at: std::time::SystemTime,
     config_path: PathBuf,
@@ -59,7 +61,19 @@ struct Local {
 }
 
 impl Local {
+    /// Opens a store for a command that somebody waits for.
     fn open(options: &EngineOptions) -> error::Result<Self> {
+        let local = Self::open_for_chores(options)?;
+        // Where room is scarce, who removes something wants it to be there afterwards.
+        if local.disk.has_little_room() {
+            return Ok(local);
+        }
+        let effort = Arc::new(Effort::of(FILES_DELETED_MAX));
+        let layers = local.layers.with_effort(effort.clone());
+        Ok(Self { effort, layers, ..local })
+    }
+
+    fn open_for_chores(options: &EngineOptions) -> error::Result<Self> {
         let opened_at = std::time::SystemTime::now();
         // Paths are recorded, and handed to monitors, which have a working directory of their own.
         let absolute =
@@ -75,6 +89,7 @@ impl Local {
             events,
             layers,
             blobs,
+            effort: Arc::new(Effort::unlimited()),
             opened_at,
             config_path: options.config.clone(),
             config: OnceLock::new(),
@@ -99,3 +114,6 @@ impl Local {
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How many files a command deletes before it leaves the rest to the chores: a few milliseconds' worth.
+const FILES_DELETED_MAX: usize = 200;

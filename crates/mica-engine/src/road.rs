@@ -35,12 +35,13 @@ impl LocalEngine {
         Ok(Self { local: Local::open(options)? })
     }
 
-    /// Does the chores of a store that nobody should have to wait for; for the door [`CHORES_NAME`].
+    /// Does the chores of a store that nobody should have to wait for: folds the database's log, and
+    /// deletes what commands have thrown away. For the door [`CHORES_NAME`].
     ///
     /// # Errors
     /// As [`LocalEngine::open`].
     pub fn do_chores(options: &EngineOptions) -> Result<()> {
-        let local = Local::open(options)?;
+        let local = Local::open_for_chores(options)?;
         local.database().fold()?;
         local.tidy_containers();
         local.tidy_images();
@@ -53,14 +54,14 @@ pub const CHORES_NAME: &str = "mica-chores";
 
 impl Drop for LocalEngine {
     fn drop(&mut self) {
-        if self.local.database().wants_folding() {
+        if self.local.database().wants_folding() || self.local.effort.is_spent() {
             let local = &self.local;
             let options = [
                 local.disk.root().into(),
                 local.disk.run_root().into(),
                 local.config_path.clone().into_os_string(),
             ];
-            // Without it the log only grows until the next command tries again.
+            // Without it the log only grows, and the trash stays, until the next command tries again.
             let _ = mica_runtime::spawn_aside(CHORES_NAME, &options);
         }
     }

@@ -33,7 +33,7 @@ pub use error::{Error, Result};
 pub use ingest::IngestedLayer;
 pub use overlay::{OverlayMount, visible_lowers};
 pub use pack::export_tree;
-pub use remove::{Usage, disk_usage, remove_tree};
+pub use remove::{Effort, Usage, disk_usage, remove_tree, remove_tree_within};
 pub use store::LayerStore;
 pub use tar::TarError;
 pub use upper::{UpperSource, tar_of_changes};

@@ -10,6 +10,37 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many files somebody deletes before the rest is left to others: a person waits for the first
+/// ones only.
+#[derive(Debug)]
+pub struct Effort {
+    left: AtomicUsize,
+}
+
+impl Effort {
+    /// Enough for this many files and directories.
+    pub const fn of(files: usize) -> Self {
+        Self { left: AtomicUsize::new(files) }
+    }
+
+    /// Enough for everything.
+    pub const fn unlimited() -> Self {
+        Self::of(usize::MAX)
+    }
+
+    /// Whether nothing is left of it.
+    pub fn is_spent(&self) -> bool {
+        self.left.load(Ordering::Relaxed) == 0
+    }
+
+    /// Takes one file's worth; `false` when there is none.
+    fn take(&self) -> bool {
+        let less = |left: usize| left.checked_sub(1);
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+}
 
 /// What a tree takes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,14 +79,26 @@ pub fn disk_usage(directory: &Path) -> Result<Usage> {
 /// # Errors
 /// What the kernel says, for example about a mount point within the tree.
 pub fn remove_tree(path: &Path) -> Result<()> {
+    remove_tree_within(path, &Effort::unlimited())
+}
+
+/// [`remove_tree`] for as long as the effort lasts; what it does not suffice for stays.
+///
+/// # Errors
+/// As [`remove_tree`].
+pub fn remove_tree_within(path: &Path, effort: &Effort) -> Result<()> {
     let bytes = path.as_os_str().as_bytes();
     let name = CString::new(bytes).map_err(|_| Error::io("remove", bytes)(Errno::INVAL))?;
-    remove_at(CWD, &name)
+    remove_at_within(CWD, &name, effort)
 }
 
 /// Deletes whatever `name` is in `parent`. A directory may grow while it is emptied, for example
 /// by another process that deletes or fills it; then this starts again, a few times.
 pub(crate) fn remove_at(parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    remove_at_within(parent, name, &Effort::unlimited())
+}
+
+fn remove_at_within(parent: BorrowedFd<'_>, name: &CStr, effort: &Effort) -> Result<()> {
     let error = |action| Error::io::<Errno>(action, name.to_bytes());
     for _ in 0..8 {
         match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
@@ -64,9 +107,12 @@ pub(crate) fn remove_at(parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
             Err(other) => return Err(error("remove")(other)),
         }
         match node::open_directory(parent, name) {
-            Ok(directory) => empty(directory.as_fd())?,
+            Ok(directory) => empty(directory.as_fd(), effort)?,
             Err(Errno::NOENT) => return Ok(()),
             Err(other) => return Err(error("open")(other)),
+        }
+        if !effort.take() {
+            return Ok(());
         }
         match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
@@ -77,7 +123,7 @@ pub(crate) fn remove_at(parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     Err(error("remove")(Errno::NOTEMPTY))
 }
 
-fn empty(directory: BorrowedFd<'_>) -> Result<()> {
+fn empty(directory: BorrowedFd<'_>, effort: &Effort) -> Result<()> {
     let mut walk = Walk::new(directory)?;
     while let Some(visit) = walk.step()? {
         let (name, flags) = match visit {
@@ -88,6 +134,9 @@ fn empty(directory: BorrowedFd<'_>) -> Result<()> {
             Visit::Node { name, .. } => (name, AtFlags::empty()),
             Visit::Left { name } => (name, AtFlags::REMOVEDIR),
         };
+        if !effort.take() {
+            return Ok(());
+        }
         match rustix::fs::unlinkat(walk.directory(), &name, flags) {
             Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => {}
             Err(other) => return Err(Error::io("remove", walk.path())(other)),
@@ -122,6 +171,23 @@ mod tests {
         remove_tree(&root).unwrap();
         assert!(!root.exists());
         remove_tree(&root).unwrap();
+    }
+
+    #[test]
+    fn what_an_effort_does_not_suffice_for_stays() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path().join("tree");
+        for name in ["a", "b", "c"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+            std::fs::write(root.join(name).join("file"), "").unwrap();
+        }
+        let effort = Effort::of(3);
+        remove_tree_within(&root, &effort).unwrap();
+        assert!(effort.is_spent());
+        assert_eq!(disk_usage(&root).unwrap().inodes, 7 - 3);
+        let effort = Effort::of(5);
+        remove_tree_within(&root, &effort).unwrap();
+        assert!(!root.exists() && !effort.is_spent());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::disk::{LayerDirectory, LayerKey, LayerRecord, io_at};
 use crate::error::{Error, Result};
 use crate::recipe::{Displaced, RecipeReader, Step};
-use crate::remove::{open_root, remove_tree};
+use crate::remove::{Effort, open_root, remove_tree_within};
 use crate::source::{Output, with_written_hash};
 use crate::unpack::name::{components, join};
 use crate::unpack::place::{Flavor, Missing, Place};
@@ -15,11 +15,13 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A directory of unpacked layers, shared by any number of processes.
 #[derive(Debug, Clone)]
 pub struct LayerStore {
     root: PathBuf,
+    effort: Arc<Effort>,
 }
 
 impl LayerStore {
@@ -28,7 +30,7 @@ impl LayerStore {
     /// # Errors
     /// When a directory cannot be made.
     pub fn open(root: &Path) -> Result<Self> {
-        let store = Self { root: root.to_owned() };
+        let store = Self { root: root.to_owned(), effort: Arc::new(Effort::unlimited()) };
         let is_new = !store.ingests().exists();
         for directory in [store.layers(), store.ingests(), store.trash()] {
             DirBuilder::new()
@@ -41,6 +43,12 @@ impl LayerStore {
             spread_children(&store.ingests());
         }
         Ok(store)
+    }
+
+    /// The same store, whose deletions stop when `effort` is spent; what is left lies in the trash.
+    #[must_use]
+    pub fn with_effort(self, effort: Arc<Effort>) -> Self {
+        Self { effort, ..self }
     }
 
     pub(crate) fn layers(&self) -> PathBuf {
@@ -132,7 +140,7 @@ impl LayerStore {
     pub fn discard(&self, path: &Path) -> Result<()> {
         let trash = self.trash().join(random_name()?);
         match fs::rename(path, &trash) {
-            Ok(()) => remove_tree(&trash),
+            Ok(()) => remove_tree_within(&trash, &self.effort),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(io_at("remove", path)(error)),
         }
@@ -145,7 +153,7 @@ impl LayerStore {
     pub fn tidy(&self) -> Result<()> {
         let mut outcome = Ok(());
         for path in list(&self.trash())? {
-            outcome = outcome.and(remove_tree(&path));
+            outcome = outcome.and(remove_tree_within(&path, &self.effort));
         }
         for path in list(&self.ingests())? {
             let is_lock = path.extension().is_some_and(|extension| extension == "lock");

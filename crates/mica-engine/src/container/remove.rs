@@ -71,7 +71,8 @@ impl Local {
         let give_up_reserve = || drop(std::fs::remove_file(self.disk.reserve()));
         let delete = || {
             if is_trashed {
-                self.delete_trashed(&record.id)
+                // All of it: this is about room.
+                let _ = mica_snapshot::remove_tree(&self.trashed(&record.id));
             }
         };
         let mut outcome = attempt();
@@ -111,7 +112,7 @@ impl Local {
 
     /// Deletes a renamed directory; what cannot be deleted now is tried again with the whole trash.
     fn delete_trashed(&self, id: &ContainerId) {
-        let _ = mica_snapshot::remove_tree(&self.trashed(id));
+        let _ = mica_snapshot::remove_tree_within(&self.trashed(id), &self.effort);
     }
 
     fn trashed(&self, id: &ContainerId) -> PathBuf {
@@ -124,7 +125,7 @@ impl Local {
         for (path, removed) in self.trash() {
             // One whose remover lives is deleted by that.
             if removed.is_none() || !lock::is_held(&path.join(LOCK_NAME)) {
-                let _ = mica_snapshot::remove_tree(&path);
+                let _ = mica_snapshot::remove_tree_within(&path, &self.effort);
             }
         }
     }
