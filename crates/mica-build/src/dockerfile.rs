@@ -22,6 +22,7 @@ mod pattern;
 mod position;
 pub mod scope;
 mod split;
+mod stages;
 mod suggestion;
 mod transfer;
 
@@ -37,4 +38,5 @@ pub use parse::{parse, parse_trigger};
 pub use pattern::PatternProblem;
 pub use position::{Located, Position, Span, Word};
 pub use scope::{Globals, Inputs, PlatformArguments, Scope};
+pub use stages::TargetError;
 pub(crate) use suggestion::nearest as nearest_word;

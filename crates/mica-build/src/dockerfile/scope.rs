@@ -169,6 +169,11 @@ impl Globals {
         self.declared.contains(name)
     }
 
+    /// Whether the build was given a value for this variable.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.given.contains_key(name)
+    }
+
     /// The proxies among what was given.
     pub fn proxies(&self) -> impl Iterator<Item = (&str, &str)> {
         let given = PROXY_ARGUMENTS.iter().filter_map(|name| Some((*name, self.given.get(*name)?.as_str())));
