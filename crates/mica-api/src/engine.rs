@@ -15,6 +15,7 @@ use crate::types::image::{
     ImageSummary, ImageTree, ImportRequest, LoadedImage, ProgressEvent,
 };
 use crate::types::system::{DiskUsage, Info, Version};
+use crate::types::volume::{Volume, VolumeCreateRequest, VolumePruneResponse};
 use mica_model::Filters;
 use std::io::{Read, Write};
 
@@ -135,6 +136,17 @@ pub trait Engine: Sync {
     fn image_prune(&self, filters: &Filters) -> Result<(Vec<ImageDelete>, u64)>;
     /// Images by their layers; all top-level ones without a reference.
     fn image_tree(&self, reference: Option<&str>) -> Result<Vec<ImageTree>>;
+
+    /// Makes a volume; one of that name that is there already is as good.
+    fn volume_create(&self, request: &VolumeCreateRequest) -> Result<Volume>;
+    /// Lists, by name.
+    fn volume_list(&self, filters: &Filters) -> Result<Vec<Volume>>;
+    /// Everything about one.
+    fn volume_inspect(&self, name: &str) -> Result<Volume>;
+    /// Deletes one that no container has; with `force` one that is not there is no error.
+    fn volume_remove(&self, name: &str, force: bool) -> Result<()>;
+    /// Deletes those without a name that no container has, or with `all=true` those with one too.
+    fn volume_prune(&self, filters: &Filters) -> Result<VolumePruneResponse>;
 
     /// What happened and happens.
     fn events(&self, options: &EventsOptions, sink: Sink<'_, Event>) -> Result<()>;

@@ -20,6 +20,7 @@ use mica_api::types::image::{
     ImageSummary, ImageTree, ImportRequest, LoadedImage,
 };
 use mica_api::types::system::{DiskUsage, Info, Version};
+use mica_api::types::volume::{Volume, VolumeCreateRequest, VolumePruneResponse};
 use mica_api::{Engine, Error, Result};
 use mica_model::frame::{FrameHeader, FrameKind};
 use mica_model::{ErrorKind, Filters};
@@ -379,6 +380,31 @@ impl Engine for FakeEngine {
 
     fn image_tree(&self, reference: Option<&str>) -> Result<Vec<ImageTree>> {
         self.prepared.answer("image_tree", &[&reference])
+    }
+
+    fn volume_create(&self, request: &VolumeCreateRequest) -> Result<Volume> {
+        self.prepared.answer("volume_create", &[request])
+    }
+
+    fn volume_list(&self, filters: &Filters) -> Result<Vec<Volume>> {
+        self.prepared.answer("volume_list", &[filters])
+    }
+
+    fn volume_inspect(&self, name: &str) -> Result<Volume> {
+        self.prepared.answer("volume_inspect", &[&name]).map_err(|error| {
+            if error.kind == ErrorKind::Internal {
+                return Error::not_found(format!("get {name}: no such volume"));
+            }
+            error
+        })
+    }
+
+    fn volume_remove(&self, name: &str, force: bool) -> Result<()> {
+        self.prepared.done("volume_remove", &[&name, &force])
+    }
+
+    fn volume_prune(&self, filters: &Filters) -> Result<VolumePruneResponse> {
+        self.prepared.answer("volume_prune", &[filters])
     }
 
     fn events(&self, options: &EventsOptions, sink: Sink<'_, Event>) -> Result<()> {

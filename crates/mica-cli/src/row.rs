@@ -5,18 +5,25 @@ use crate::output::format::{Detail, Format, Layout};
 use crate::output::template::{Object, TemplateError};
 use crate::report::Failure;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// A row: fields by name, in the order of the alphabet as docker writes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
     type_name: &'static str,
     fields: Vec<(&'static str, String)>,
+    labels: BTreeMap<String, String>,
 }
 
 impl Row {
     /// A row of what docker calls `type_name` in messages.
     pub(crate) fn new<const N: usize>(type_name: &'static str, fields: [(&'static str, String); N]) -> Self {
-        Self { type_name, fields: fields.into() }
+        Self { type_name, fields: fields.into(), labels: BTreeMap::new() }
+    }
+
+    /// The row with labels that a format can ask for one by one.
+    pub(crate) fn with_labels(self, labels: Option<&BTreeMap<String, String>>) -> Self {
+        Self { labels: labels.cloned().unwrap_or_default(), ..self }
     }
 
     #[cfg(test)]
@@ -33,6 +40,10 @@ impl Object for Row {
 
     fn field(&self, name: &str) -> Option<Value> {
         self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| Value::from(value.as_str()))
+    }
+
+    fn method(&self, name: &str, argument: &str) -> Option<Value> {
+        (name == "Label").then(|| self.labels.get(argument).cloned().unwrap_or_default().into())
     }
 
     fn all(&self) -> Value {

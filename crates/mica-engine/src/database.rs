@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// What each version of the store adds to the one before it, the first one to nothing. A step that
 /// was in a release is never changed: what comes later is a step of its own at the end.
-const STEPS: &[&str] = &[TABLES];
+const STEPS: &[&str] = &[TABLES, VOLUMES];
 
 /// Version of a store after all steps; a store with a higher one is refused.
 const FORMAT_VERSION: i64 = STEPS.len() as i64;
@@ -182,4 +182,24 @@ CREATE TABLE layer (
     size INTEGER NOT NULL,
     entry_count INTEGER NOT NULL
 ) WITHOUT ROWID;
+";
+
+/// `shown` is the mount as lists show it; `volume` and `image_id` are empty where none is mounted.
+const VOLUMES: &str = "
+CREATE TABLE volume (
+    name TEXT PRIMARY KEY,
+    created INTEGER NOT NULL,
+    labels TEXT NOT NULL,
+    options TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE mount (
+    container TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    volume TEXT NOT NULL,
+    image_id TEXT NOT NULL,
+    is_anonymous INTEGER NOT NULL,
+    shown TEXT NOT NULL,
+    PRIMARY KEY (container, place)
+) WITHOUT ROWID;
+CREATE INDEX mount_volume ON mount (volume);
 ";

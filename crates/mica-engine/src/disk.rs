@@ -15,6 +15,9 @@
 //! │   ├── container.log                   its output, json-file format
 //! │   ├── local.log                       its output, local format
 //! │   └── exit.json                       how the last run ended, written by its monitor
+//! ├── volume/<name>/
+//! │   ├── _data/                          what containers see
+//! │   └── filling                         there while an image's files are copied into it
 //! ├── seccomp/                            compiled profiles of the user's own; safe to delete at any time
 //! ├── events/                             what happened, in order, bounded (format: events.rs)
 //! └── trash/                              renamed here, then deleted; safe to delete at any time
@@ -134,6 +137,14 @@ impl Disk {
         self.root.join("seccomp")
     }
 
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.root.join("volume")
+    }
+
+    pub(crate) fn volume(&self, name: &str) -> VolumeDisk {
+        VolumeDisk { directory: self.volumes().join(name) }
+    }
+
     pub(crate) fn trash(&self) -> PathBuf {
         self.root.join("trash")
     }
@@ -231,6 +242,43 @@ impl ContainerDisk {
 
     pub(crate) fn exit(&self) -> PathBuf {
         self.directory.join("exit.json")
+    }
+}
+
+/// The paths of one volume.
+#[derive(Debug, Clone)]
+pub(crate) struct VolumeDisk {
+    directory: PathBuf,
+}
+
+impl VolumeDisk {
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.join("_data")
+    }
+
+    pub(crate) fn filling(&self) -> PathBuf {
+        self.directory.join("filling")
+    }
+
+    /// Makes the directories where they are missing.
+    pub(crate) fn make(&self) -> Result<()> {
+        let data = self.data();
+        if data.is_dir() {
+            return Ok(());
+        }
+        make_directory(&self.directory)?;
+        make_layer_directory(&data)
+    }
+
+    /// Takes the directories away if nothing is in them.
+    pub(crate) fn discard_if_empty(&self) {
+        if fs::remove_dir(self.data()).is_ok() {
+            let _ = fs::remove_dir(&self.directory);
+        }
     }
 }
 

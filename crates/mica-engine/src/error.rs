@@ -24,6 +24,18 @@ pub enum Error {
         /// As it was given.
         reference: String,
     },
+    /// No volume has this name.
+    #[error("get {name}: no such volume")]
+    NoSuchVolume {
+        /// As it was given.
+        name: String,
+    },
+    /// Only the driver `local` is there.
+    #[error("error looking up volume plugin {name}: plugin {name:?} not found")]
+    NoSuchVolumeDriver {
+        /// As it was given.
+        name: String,
+    },
     /// A container has nothing at a path.
     #[error("Could not find the file {path} in container {container}")]
     NoSuchPath {
@@ -157,9 +169,11 @@ impl Error {
     /// The branch that callers may take.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchContainer { .. } | Self::NoSuchImage { .. } | Self::NoSuchPath { .. } => {
-                ErrorKind::NotFound
-            }
+            Self::NoSuchContainer { .. }
+            | Self::NoSuchImage { .. }
+            | Self::NoSuchVolume { .. }
+            | Self::NoSuchVolumeDriver { .. }
+            | Self::NoSuchPath { .. } => ErrorKind::NotFound,
             Self::NameInUse { .. } | Self::State { .. } => ErrorKind::Conflict,
             Self::AmbiguousPrefix { .. } | Self::Invalid { .. } | Self::Config { .. } => {
                 ErrorKind::InvalidArgument

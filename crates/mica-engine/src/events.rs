@@ -257,6 +257,14 @@ pub(crate) fn image(action: &str, id: &str, name: &str) -> Event {
     event("image", action, id, attributes)
 }
 
+/// An event of a volume.
+pub(crate) fn volume(action: &str, name: &str, more: &[(&str, String)]) -> Event {
+    let mut attributes = BTreeMap::from([("driver".to_owned(), "local".to_owned())]);
+    attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    // docker's events of volumes have no names of the old kind.
+    Event { status: String::new(), id: String::new(), ..event("volume", action, name, attributes) }
+}
+
 fn event(kind: &str, action: &str, id: &str, attributes: BTreeMap<String, String>) -> Event {
     let now = now();
     Event {

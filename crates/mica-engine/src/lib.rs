@@ -15,10 +15,12 @@ mod events;
 mod image;
 mod instant;
 mod lock;
+mod mount;
 mod road;
 mod signal;
 mod system;
 mod tidy;
+mod volume;
 mod watch;
 
 pub use error::Error;

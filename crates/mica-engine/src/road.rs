@@ -17,6 +17,7 @@ use mica_api::types::image::{
     ImageSummary, ImageTree, ImportRequest, LoadedImage,
 };
 use mica_api::types::system::{DiskUsage, Info, Version};
+use mica_api::types::volume::{Volume, VolumeCreateRequest, VolumePruneResponse};
 use mica_model::Filters;
 use std::io::{Read, Write};
 
@@ -238,6 +239,26 @@ impl Engine for LocalEngine {
 
     fn image_tree(&self, reference: Option<&str>) -> Result<Vec<ImageTree>> {
         Ok(self.local.image_tree(reference)?)
+    }
+
+    fn volume_create(&self, request: &VolumeCreateRequest) -> Result<Volume> {
+        Ok(self.local.create_volume(request)?)
+    }
+
+    fn volume_list(&self, filters: &Filters) -> Result<Vec<Volume>> {
+        Ok(self.local.list_volumes(filters)?)
+    }
+
+    fn volume_inspect(&self, name: &str) -> Result<Volume> {
+        Ok(self.local.inspect_volume(name)?)
+    }
+
+    fn volume_remove(&self, name: &str, force: bool) -> Result<()> {
+        Ok(self.local.remove_volume(name, force)?)
+    }
+
+    fn volume_prune(&self, filters: &Filters) -> Result<VolumePruneResponse> {
+        Ok(self.local.prune_volumes(filters)?)
     }
 
     fn events(&self, options: &EventsOptions, sink: Sink<'_, Event>) -> Result<()> {

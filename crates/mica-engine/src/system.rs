@@ -109,6 +109,7 @@ impl Local {
             images_reclaimable: sum(|(_, is_used)| !is_used),
             images,
             containers,
+            volumes: self.volumes_with_usage()?,
         })
     }
 

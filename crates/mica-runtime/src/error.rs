@@ -162,6 +162,8 @@ pub enum SetupStep {
     Mount,
     /// A mount target that is not an ordinary file or directory.
     MountTarget,
+    /// The part of a volume or image that is to be mounted.
+    Part,
     /// A device node or link in `/dev`.
     Device,
     /// The terminal.
@@ -203,9 +205,11 @@ impl SetupError {
             // Docker gives these the exit codes of a program that is missing or cannot run.
             SetupStep::Directory if self.errno == Errno::NOENT.raw_os_error() => ErrorKind::CommandNotFound,
             SetupStep::Directory => ErrorKind::CannotExecute,
-            SetupStep::User | SetupStep::MountTarget | SetupStep::Sysctl | SetupStep::Limit => {
-                ErrorKind::InvalidArgument
-            }
+            SetupStep::User
+            | SetupStep::MountTarget
+            | SetupStep::Part
+            | SetupStep::Sysctl
+            | SetupStep::Limit => ErrorKind::InvalidArgument,
             // Who was to be told is not there, or does not answer.
             SetupStep::LogReceiver => ErrorKind::Internal,
             _ => kind_of(&io::Error::from_raw_os_error(self.errno)),
@@ -276,6 +280,9 @@ impl fmt::Display for SetupError {
             SetupStep::MountTarget => {
                 return write!(formatter, "{subject} must be mounted on an ordinary directory or file");
             }
+            SetupStep::Part if self.errno == Errno::XDEV.raw_os_error() => {
+                return write!(formatter, "subpath {subject:?} escapes base: it leads out of its volume");
+            }
             SetupStep::CommandNotFound if !subject.contains('/') => {
                 return write!(formatter, "exec: {subject:?}: executable file not found in $PATH");
             }
@@ -318,6 +325,7 @@ impl SetupStep {
             Self::Root => "mount the root file system",
             Self::Mount => "mount",
             Self::MountTarget => "check the mount target",
+            Self::Part => "find the subpath",
             Self::Device => "create the device",
             Self::Terminal => "open a terminal",
             Self::Pivot => "change the root",

@@ -27,8 +27,8 @@ pub use monitor::log_file_identity;
 pub use plan::{
     AfterExit, Attach, CapabilitySets, ContainerPlan, EventPlan, ExecPlan, Hello, JoinedNamespace,
     JournaldPlan, Limit, LogDriver, LogFilePlan, LogPlan, MountKind, MountPlan, NamespaceKind, Overflow,
-    PlanError, ProcessPlan, Resources, RootPlan, StartPlan, StdinPlan, SyslogAddress, SyslogFormat,
-    SyslogPlan, TerminalSize, holds_capability,
+    PlanError, ProcessPlan, Resources, RootPlan, SUBPATH_OPTION, StartPlan, StdinPlan, SyslogAddress,
+    SyslogFormat, SyslogPlan, TerminalSize, holds_capability,
 };
 pub use seccomp::{FILTER_VERSION, Filter, ProfileError, kernel_version};
 pub use state::{ExitRecord, Status, exit_record, forget_exit, is_attended, last_exit, status};

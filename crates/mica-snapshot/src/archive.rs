@@ -15,7 +15,7 @@ use mica_model::Timestamp;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::CString;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -109,6 +109,47 @@ pub fn write_archive(
         Unpacker::new(root, base, None, UnpackOptions { flavor: Flavor::Plain, keep_kinds, owner });
     let mut reader = Reader::new(BufReader::with_capacity(256 << 10, archive), NoTap);
     unpacker.unpack(&mut reader)
+}
+
+/// Copies what is in the directory `path` of the tree at `root` into the directory `target`, with
+/// owners, modes and times, its own too. Nothing happens where there is no such directory.
+///
+/// # Errors
+/// What reading and making files gives; what was copied before stays.
+pub fn copy_directory(root: BorrowedFd<'_>, path: &[u8], target: BorrowedFd<'_>) -> Result<()> {
+    let directory = match resolve(root, path, OFlags::DIRECTORY) {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+        other => other.map_err(Error::io("open", path))?,
+    };
+    let stat = rustix::fs::fstat(&directory).map_err(Error::io("examine", path))?;
+    let described = node::describe(directory.as_fd(), c".", &stat).map_err(Error::io("examine", path))?;
+    let (reader, writer) = std::io::pipe().map_err(Error::io("copy", path))?;
+    let copied = std::thread::scope(|scope| {
+        let packing = scope.spawn(|| {
+            let out = BufWriter::with_capacity(256 << 10, writer);
+            let mut packer = Packer::new(Plain(out), Marks::Ordinary);
+            packer.tree(directory.as_fd(), b"")?;
+            packer.finish()?.0.flush().map_err(Error::io("read", path))
+        });
+        let unpacked = unpack_into(target, reader);
+        // An archive that ends too early says less than what ended it.
+        match packing.join() {
+            Ok(Err(error)) if !error.is_closed_pipe() => Err(error),
+            _ => unpacked,
+        }
+    });
+    copied?;
+    match described {
+        Some((_, metadata)) => node::apply_metadata(target, c".", &metadata, false),
+        None => Ok(()),
+    }
+}
+
+fn unpack_into(target: BorrowedFd<'_>, archive: impl Read) -> Result<()> {
+    let target = node::open_directory(target, c".").map_err(Error::io("open", b"."))?;
+    let options = UnpackOptions { flavor: Flavor::Plain, keep_kinds: false, owner: None };
+    let mut unpacker = Unpacker::new(target, Vec::new(), None, options);
+    unpacker.unpack(&mut Reader::new(BufReader::with_capacity(256 << 10, archive), NoTap))
 }
 
 /// Opens a path with `root` as `/`, following links within it.

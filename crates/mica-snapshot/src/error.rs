@@ -138,6 +138,11 @@ impl Error {
         }
     }
 
+    /// Whether nobody reads any more what was being written.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// For `map_err`: names what was attempted and on what path (bytes as the kernel takes them).
     /// Nothing is copied unless there is an error.
     pub(crate) fn io<'a, E: Into<io::Error>>(

@@ -1,5 +1,6 @@
 //! What a container asks of its host: `HostConfig` of the Engine API.
 
+use crate::types::mount::Mount;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -44,6 +45,11 @@ pub struct HostConfig {
     #[serde(rename = "UTSMode")]
     pub uts_mode: String,
     pub userns_mode: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mounts: Option<Vec<Mount>>,
+    /// Options of a file system in memory, by its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tmpfs: Option<BTreeMap<String, String>>,
     pub shm_size: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sysctls: Option<BTreeMap<String, String>>,
@@ -90,6 +96,8 @@ impl Default for HostConfig {
             security_opt: None,
             uts_mode: String::new(),
             userns_mode: String::new(),
+            mounts: None,
+            tmpfs: None,
             shm_size: SHM_SIZE_DEFAULT,
             sysctls: None,
             runtime: "mica".to_owned(),

@@ -5,4 +5,6 @@ pub mod event;
 pub mod exec;
 pub mod host_config;
 pub mod image;
+pub mod mount;
 pub mod system;
+pub mod volume;

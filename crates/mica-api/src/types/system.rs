@@ -2,6 +2,7 @@
 
 use crate::types::container::ContainerSummary;
 use crate::types::image::ImageSummary;
+use crate::types::volume::Volume;
 use serde::{Deserialize, Serialize};
 
 /// `GET /version`, the engine's half of `version`.
@@ -72,6 +73,8 @@ pub struct DiskUsage {
     pub images: Vec<ImageSummary>,
     /// Containers with sizes.
     pub containers: Vec<ContainerSummary>,
+    /// Volumes with sizes and container counts.
+    pub volumes: Vec<Volume>,
     /// Bytes of layers that no container's image needs.
     pub images_reclaimable: i64,
 }

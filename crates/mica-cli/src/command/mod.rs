@@ -9,6 +9,7 @@ pub mod grammar;
 pub mod image;
 pub mod planned;
 pub mod system;
+pub mod volume;
 
 use crate::args::{Matches, OPERANDS, PlannedFlag, switch};
 use crate::context::Context;
@@ -114,11 +115,12 @@ pub const NOUNS: &[Noun] = &[
     Noun { name: "container", summary: "Manage containers" },
     Noun { name: "image", summary: "Manage images" },
     Noun { name: "system", summary: "Manage the engine" },
+    Noun { name: "volume", summary: "Manage volumes" },
 ];
 
 /// All commands.
 pub fn all() -> impl Iterator<Item = &'static Command> {
-    container::COMMANDS.iter().chain(image::COMMANDS).chain(system::COMMANDS)
+    container::COMMANDS.iter().chain(image::COMMANDS).chain(system::COMMANDS).chain(volume::COMMANDS)
 }
 
 /// The command that `path` names exactly.

@@ -12,7 +12,6 @@ pub struct PlannedCommand {
 const BUILDS: &str = "builds";
 const NETWORKS: &str = "networks";
 const REGISTRIES: &str = "registries";
-const ISOLATION: &str = "isolation, limits, volumes and health";
 const ENGINE_API: &str = "the Engine API";
 
 const fn planned(path: &'static str, awaits: &'static str) -> PlannedCommand {
@@ -33,7 +32,6 @@ pub const COMMANDS: &[PlannedCommand] = &[
     planned("search", REGISTRIES),
     planned("manifest", REGISTRIES),
     planned("network", NETWORKS),
-    planned("volume", ISOLATION),
     planned("context", ENGINE_API),
     planned("system dial-stdio", ENGINE_API),
     planned("compose", "compose"),
@@ -66,13 +64,14 @@ pub const EXCLUDED: &[ExcludedCommand] = &[
     excluded_command("swarm", SWARM),
     excluded_command("plugin", PLUGINS),
     excluded_command("trust", TRUST),
+    excluded_command("volume update", SWARM),
     excluded_command("checkpoint", "it cannot freeze containers to disk"),
 ];
 
 /// The excluded command that `path` names, by itself or by its noun.
 pub fn excluded(path: &str) -> Option<&'static ExcludedCommand> {
     let noun = path.split(' ').next().unwrap_or_default();
-    EXCLUDED.iter().find(|command| command.path == noun)
+    EXCLUDED.iter().find(|command| command.path == path || command.path == noun)
 }
 
 /// The planned command that `path` names, by itself or by its noun.

@@ -2,11 +2,13 @@
 
 use crate::container::log_driver;
 use crate::container::record::{Definition, Record, Stage};
+use crate::container::remove::RemovedVolumes;
 use crate::container::security::Security;
 use crate::disk::{ContainerDisk, make_directory, make_layer_directory, write_file};
 use crate::error::{Error, Result};
 use crate::image::record::ImageRecord;
-use crate::{Local, events, system};
+use crate::mount::MountRecord;
+use crate::{Local, events, system, volume};
 use mica_api::types::container::{ContainerConfig, CreateRequest, CreateResponse};
 use mica_api::types::host_config::HostConfig;
 use mica_image::ImageConfig;
@@ -81,6 +83,15 @@ impl Local {
         if let Err(error) = self.store(&mut record, &definition, (&image, name.as_ref())) {
             drop(lock);
             self.discard_directory(&record.id);
+            definition.mounts.iter().filter_map(MountRecord::volume).for_each(|volume| {
+                self.discard_volume(&volume.name);
+            });
+            return Err(error);
+        }
+        if let Err(error) = self.fill_volumes(&definition) {
+            record.stage = Stage::Created;
+            // The first error is the one to tell.
+            let _ = self.remove_record(&mut record, RemovedVolumes::Unnamed);
             return Err(error);
         }
         self.events.append(&events::container(&record, "create", &[]));
@@ -123,7 +134,8 @@ impl Local {
         let command = command(&config)?;
         let mut layers = vec![self.disk.mountpoints()];
         layers.extend(self.layer_directories(image)?);
-        Ok((Definition { version: 1, config, host_config, command, layers }, warnings))
+        let mounts = self.resolve_mounts(&config, &host_config)?;
+        Ok((Definition { version: 1, config, host_config, command, layers, mounts }, warnings))
     }
 
     fn check_host_config(&self, host_config: &mut HostConfig) -> Result<Vec<String>> {
@@ -191,11 +203,18 @@ impl Local {
             let stored = self.database().write(|transaction| {
                 // An image removed since it was found takes its layers along.
                 image.check_exists(transaction)?;
-                record.insert(transaction, definition)
+                record.insert(transaction, definition)?;
+                volume::record_mounts(transaction, &self.disk, &record.id, &definition.mounts)
             });
             match stored {
                 Err(Error::NameInUse { .. }) if name.is_none() && attempt < 64 => attempt += 1,
-                other => return other,
+                Err(error) => return Err(error),
+                Ok(made) => {
+                    for volume in &made {
+                        self.events.append(&events::volume("create", volume, &[]));
+                    }
+                    return Ok(());
+                }
             }
         }
     }

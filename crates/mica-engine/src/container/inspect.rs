@@ -5,6 +5,7 @@ use crate::container::record::{Definition, Record};
 use crate::container::spec::{MASKED_PATHS, READONLY_PATHS};
 use crate::disk::ContainerDisk;
 use crate::error::Result;
+use crate::mount::shown;
 use mica_api::types::container::{ContainerInspect, EndpointSettings, GraphDriver, NetworkSettings};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,7 +45,7 @@ impl Local {
             graph_driver: graph_driver(&definition, &disk, observed.pid),
             size_rw,
             size_root_fs,
-            mounts: Vec::new(),
+            mounts: definition.mounts.iter().map(|mount| shown(mount, &self.disk)).collect(),
             config: definition.config.clone(),
             network_settings: network_settings(&definition, observed.pid),
         })

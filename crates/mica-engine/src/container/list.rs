@@ -1,10 +1,13 @@
 //! `ps`, `rename` and `container prune`.
 
 use crate::container::record::{Observed, Record};
+use crate::container::remove::RemovedVolumes;
 use crate::error::{Error, Result};
 use crate::image::record::ImageRecord;
-use crate::{Local, events, lock};
-use mica_api::types::container::{ContainerSummary, ListOptions, PruneResponse, SummaryHostConfig};
+use crate::{Local, events, lock, volume};
+use mica_api::types::container::{
+    ContainerSummary, ListOptions, MountPoint, PruneResponse, SummaryHostConfig,
+};
 use mica_model::{ErrorKind, Filters, Timestamp};
 
 /// Filters that `ps` knows. No container has ports yet, so that docker's `expose` and `publish` are refused rather
@@ -26,12 +29,18 @@ impl Local {
             options.all || options.limit > 0 || filters.contains("status") || filters.contains("exited");
         let limit = if options.limit == 0 { usize::MAX } else { options.limit };
         let mut rows = Vec::new();
+        let mut mounts = volume::mounts_by_container(&self.database())?;
         for (record, observed) in self.observe_all()? {
             if rows.len() >= limit {
                 break;
             }
-            if (all || observed.is_running()) && sieve.wants(&record, &observed) {
-                rows.push(self.summary(&record, &observed, options.size)?);
+            let mounts = mounts.remove(record.id.as_str()).unwrap_or_default();
+            if (all || observed.is_running())
+                && sieve.wants(&record, &observed)
+                && sieve.wants_mounts(&mounts)
+            {
+                let summary = self.summary(&record, &observed, options.size)?;
+                rows.push(ContainerSummary { mounts, ..summary });
             }
         }
         Ok(rows)
@@ -84,7 +93,7 @@ impl Local {
             return Ok(());
         }
         if now.auto_remove {
-            return self.remove_record(&mut now);
+            return self.remove_record(&mut now, RemovedVolumes::Unnamed);
         }
         // A monitor that still tidies up removes the cgroups of its run. Without its directory the
         // next one would not wait for it, and lose the new ones.
@@ -234,11 +243,20 @@ impl<'a> Sieve<'a> {
         })
     }
 
-    /// Whether a container without a health check, a volume or a service may be listed: none has any yet.
+    /// `volume=`: a name, a path of the host, or a place in the container.
+    fn wants_mounts(&self, mounts: &[MountPoint]) -> bool {
+        let is_meant = |mount: &MountPoint, wanted: &str| {
+            let source = if mount.name.is_empty() { &mount.source } else { &mount.name };
+            source == wanted || mount.destination == wanted
+        };
+        !self.filters.contains("volume")
+            || self.filters.any_match("volume", |wanted| mounts.iter().any(|mount| is_meant(mount, wanted)))
+    }
+
+    /// Whether a container without a health check or a service may be listed: none has any yet.
     fn may_be_plain(&self) -> bool {
         let filters = self.filters;
         filters.exact_match("health", "none")
-            && !filters.contains("volume")
             && filters.boolean("is-task", Some(false)).is_ok_and(|is_task| is_task != Some(true))
     }
 

@@ -9,6 +9,7 @@ use crate::database::{Database, query};
 use crate::disk::ContainerDisk;
 use crate::error::{Error, Result};
 use crate::lock;
+use crate::mount::MountRecord;
 use mica_api::types::container::{ContainerConfig, ContainerState};
 use mica_api::types::host_config::HostConfig;
 use mica_model::{ContainerId, Timestamp};
@@ -61,6 +62,9 @@ pub(crate) struct Definition {
     pub(crate) command: Vec<String>,
     /// Directories of the read-only layers, base first.
     pub(crate) layers: Vec<std::path::PathBuf>,
+    /// What the user wants mounted; file systems of `--tmpfs` are in the host's part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) mounts: Vec<MountRecord>,
 }
 
 /// A container as the database has it.
@@ -289,10 +293,10 @@ impl Record {
         Ok(())
     }
 
-    /// Forgets it.
-    pub(crate) fn delete(&self, transaction: &Transaction<'_>) -> Result<()> {
+    /// Forgets it; answers the names of its volumes that nobody named.
+    pub(crate) fn delete(&self, transaction: &Transaction<'_>) -> Result<Vec<String>> {
         transaction.execute("DELETE FROM container WHERE id=?1", [self.id.as_str()]).map_err(query)?;
-        Ok(())
+        crate::volume::forget_mounts(transaction, &self.id)
     }
 
     /// What is true now.

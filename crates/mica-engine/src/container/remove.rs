@@ -21,13 +21,14 @@ impl Local {
         }
         let id = Record::find(&self.database(), reference)?.id;
         // It may be started again between our end of its run and our lock.
-        while !self.try_remove(&id, options.force)? {}
+        let volumes = if options.volumes { RemovedVolumes::Unnamed } else { RemovedVolumes::None };
+        while !self.try_remove(&id, options.force, volumes)? {}
         self.tidy_containers();
         Ok(())
     }
 
     /// Ends its run if that may be and removes it; `false` if it was started meanwhile.
-    fn try_remove(&self, id: &ContainerId, is_forced: bool) -> Result<bool> {
+    fn try_remove(&self, id: &ContainerId, is_forced: bool, volumes: RemovedVolumes) -> Result<bool> {
         let record = Record::find(&self.database(), id.as_str())?;
         let disk = self.disk.container(id);
         let observed = record.observe(&disk);
@@ -47,34 +48,41 @@ impl Local {
         if record.observe(&disk).is_running() {
             return Ok(false);
         }
-        self.remove_record(&mut record)?;
+        self.remove_record(&mut record, volumes)?;
         Ok(true)
     }
 
     /// Removes a container that does not run and whose lock is held.
-    pub(crate) fn remove_record(&self, record: &mut Record) -> Result<()> {
+    pub(crate) fn remove_record(&self, record: &mut Record, volumes: RemovedVolumes) -> Result<()> {
         let trashed = self.trash_directory(&record.id);
-        self.delete_record(record, trashed.is_ok())?;
+        let unnamed = self.delete_record(record, trashed.is_ok())?;
         self.clean_run_directory(&record.id);
         record.stage = Stage::Removing;
         // The removal itself is done; an event that finds no room must not undo that.
         self.events.append(&events::container(record, "destroy", &[]));
         self.delete_trashed(&record.id);
+        if volumes == RemovedVolumes::Unnamed || record.auto_remove {
+            self.remove_unnamed_volumes(&unnamed);
+        }
         trashed
     }
 
-    /// Deletes the record. A full disk has no room to write that down in, so room is made: by folding
-    /// the log back, by giving up the reserve, and by deleting what was just renamed away.
-    fn delete_record(&self, record: &Record, is_trashed: bool) -> Result<()> {
+    /// Deletes the record; answers the names of its volumes that nobody named.
+    fn delete_record(&self, record: &Record, is_trashed: bool) -> Result<Vec<String>> {
         let attempt = || self.database().write(|transaction| record.delete(transaction));
-        let fold = || drop(self.database().fold());
-        let give_up_reserve = || drop(std::fs::remove_file(self.disk.reserve()));
-        let delete = || {
+        self.make_room_for(attempt, || {
             if is_trashed {
                 // All of it: this is about room.
                 let _ = mica_snapshot::remove_tree(&self.trashed(&record.id));
             }
-        };
+        })
+    }
+
+    /// Makes a removal's transaction. A full disk has no room to write that down in, so room is made:
+    /// by folding the log back, by giving up the reserve, and by deleting what was just renamed away.
+    pub(crate) fn make_room_for<T>(&self, attempt: impl Fn() -> Result<T>, delete: impl Fn()) -> Result<T> {
+        let fold = || drop(self.database().fold());
+        let give_up_reserve = || drop(std::fs::remove_file(self.disk.reserve()));
         let mut outcome = attempt();
         for make_room in [&fold as &dyn Fn(), &give_up_reserve, &delete] {
             match outcome {
@@ -140,7 +148,11 @@ impl Local {
             }
             let Ok(record) = Record::find(&self.database(), &id) else { continue };
             // On a full disk the next command tries again.
-            if self.database().write(|transaction| record.delete(transaction)).is_ok() {
+            let deleted = self.database().write(|transaction| record.delete(transaction));
+            if let Ok(unnamed) = deleted {
+                if record.auto_remove {
+                    self.remove_unnamed_volumes(&unnamed);
+                }
                 self.clean_run_directory(&record.id);
                 self.events.append(&events::container(&record, "destroy", &[]));
             }
@@ -153,6 +165,15 @@ impl Local {
         let id = |name: &str| name.strip_prefix(TRASHED_PREFIX).map(str::to_owned);
         entries.flatten().map(|entry| (entry.path(), entry.file_name().to_str().and_then(id))).collect()
     }
+}
+
+/// What becomes of the volumes of a removed container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RemovedVolumes {
+    /// They stay, but for a container that removes itself.
+    None,
+    /// Those that nobody named go with it, unless another container has them.
+    Unnamed,
 }
 
 /// What the name of a container's directory begins with once it is in the trash.

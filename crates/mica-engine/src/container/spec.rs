@@ -10,6 +10,7 @@ use crate::container::security::Security;
 use crate::container::settings;
 use crate::disk::ContainerDisk;
 use crate::error::{Error, Result};
+use crate::mount::{UserMount, combined};
 use mica_api::types::host_config::{HostConfig, Resources};
 use mica_model::ContainerId;
 use oci_spec::OciSpecError;
@@ -38,19 +39,23 @@ pub(crate) fn build(
     definition: &Definition,
     disk: &ContainerDisk,
     network: &NetworkPlace,
+    user_mounts: Vec<UserMount>,
 ) -> Result<Spec> {
     let devices = Devices::of(&definition.host_config)?;
     let rights = Rights::of(&definition.host_config)?;
     let security = Security::of(&definition.host_config)?;
-    assemble(id, definition, (disk, network), (devices, rights, security)).map_err(|source| {
-        Error::invalid(format!("the specification of container {id} is not valid: {source}"))
-    })
+    let invalid =
+        |source| Error::invalid(format!("the specification of container {id} is not valid: {source}"));
+    let mut spec = assemble(id, definition, network, (devices, rights, security)).map_err(invalid)?;
+    let files = files(disk).map_err(invalid)?;
+    spec.set_mounts(Some(combined(kernel_mounts(definition, network).map_err(invalid)?, user_mounts, files)));
+    Ok(spec)
 }
 
 fn assemble(
     id: &ContainerId,
     definition: &Definition,
-    (disk, network): (&ContainerDisk, &NetworkPlace),
+    network: &NetworkPlace,
     (devices, rights, security): (Devices, Rights, Security),
 ) -> std::result::Result<Spec, OciSpecError> {
     let host = &definition.host_config;
@@ -77,7 +82,6 @@ fn assemble(
         .domainname(definition.config.domainname.clone())
         .root(root)
         .process(process(definition, &rights, &security)?)
-        .mounts(mounts(definition, disk, network)?)
         .linux(linux)
         .build()
 }
@@ -168,9 +172,9 @@ fn namespaces(network: &NetworkPlace) -> std::result::Result<Vec<LinuxNamespace>
     Ok(namespaces)
 }
 
-fn mounts(
+/// The file systems of the kernel that every container has.
+fn kernel_mounts(
     definition: &Definition,
-    disk: &ContainerDisk,
     network: &NetworkPlace,
 ) -> std::result::Result<Vec<Mount>, OciSpecError> {
     let host = &definition.host_config;
@@ -199,6 +203,12 @@ fn mounts(
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &[kernel_access, "nosuid", "noexec", "nodev"])?,
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
         mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm_size])?,
+    ])
+}
+
+/// The files that tell a container its name and its resolvers.
+fn files(disk: &ContainerDisk) -> std::result::Result<Vec<Mount>, OciSpecError> {
+    Ok(vec![
         bind("/etc/resolv.conf", &disk.resolv_conf())?,
         bind("/etc/hostname", &disk.hostname())?,
         bind("/etc/hosts", &disk.hosts())?,

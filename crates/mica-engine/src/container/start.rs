@@ -7,11 +7,13 @@
 use crate::container::create::Created;
 use crate::container::log_driver;
 use crate::container::record::{Definition, Record, Stage};
+use crate::container::remove::RemovedVolumes;
 use crate::container::rights::Rights;
 use crate::container::security::Security;
 use crate::container::spec::{self, NetworkPlace};
 use crate::disk::ContainerDisk;
 use crate::error::{Error, Result};
+use crate::mount::MountRecord;
 use crate::{Local, events, lock, system};
 use mica_api::stream::AttachStream;
 use mica_api::types::container::{
@@ -85,6 +87,7 @@ impl Local {
             if options.attach.is_some() {
                 self.events.append(&events::container(record, "attach", &[]));
             }
+            self.announce_volumes(record, definition);
             // The start itself is announced by the monitor, before the end can be.
             Ok((launcher.start(plan)?, warnings))
         });
@@ -118,7 +121,7 @@ impl Local {
         let _ = self.database().write(|transaction| record.save_state(transaction));
         self.events.append(&events::container(record, "die", &[("exitCode", record.exit_code.to_string())]));
         if definition.host_config.auto_remove {
-            let _ = self.remove_record(record);
+            let _ = self.remove_record(record, RemovedVolumes::Unnamed);
         }
     }
 
@@ -130,9 +133,10 @@ impl Local {
     ) -> Result<(StartPlan, Vec<String>)> {
         let disk = self.disk.container(&record.id);
         let (network, joined) = self.network(definition)?;
+        let mounts = self.user_mounts(definition)?;
         let spec = match self.measuring(definition) {
-            Some(measured) => spec::build(&record.id, &measured, &disk, &network)?,
-            None => spec::build(&record.id, definition, &disk, &network)?,
+            Some(measured) => spec::build(&record.id, &measured, &disk, &network, mounts)?,
+            None => spec::build(&record.id, definition, &disk, &network, mounts)?,
         };
         let (container, warnings) =
             ContainerPlan::from_spec(&spec).map_err(|source| mica_runtime::RuntimeError::Plan { source })?;
@@ -154,7 +158,7 @@ impl Local {
             run_directory: disk.run().to_owned(),
             exit_file: disk.exit(),
             log: log_driver::plan(&host.log_config, &record.log_subject(&definition.config), &disk)?,
-            events: Some(self.end_of_run(record)),
+            events: Some(self.end_of_run(record, definition)),
             stdin: stdin(definition),
             terminal_size: size.map(|(rows, columns)| TerminalSize { rows, columns }),
             attach: options.attach.map(attach),
@@ -192,13 +196,32 @@ impl Local {
         Ok((NetworkPlace::Joined, vec![JoinedNamespace { kind: NamespaceKind::Network, descriptor }]))
     }
 
-    fn end_of_run(&self, record: &Record) -> EventPlan {
+    fn end_of_run(&self, record: &Record, definition: &Definition) -> EventPlan {
         let die = [("exitCode", "@EXITCODE@".to_owned()), ("execDuration", "@DURATION@".to_owned())];
+        let mut end = vec![events::template(&events::container(record, "die", &die))];
+        let of_container = [("container", record.id.to_string())];
+        for volume in definition.mounts.iter().filter_map(MountRecord::volume) {
+            end.push(events::template(&events::volume("unmount", &volume.name, &of_container)));
+        }
         EventPlan {
             path: self.events.path(),
-            die_line: events::template(&events::container(record, "die", &die)),
+            die_line: end.join("\n"),
             start_line: Some(events::template(&events::container(record, "start", &[]))),
             oom_line: Some(events::template(&events::container(record, "oom", &[]))),
+        }
+    }
+
+    /// Tells of the volumes that a run is about to mount.
+    fn announce_volumes(&self, record: &Record, definition: &Definition) {
+        for mount in &definition.mounts {
+            let Some(volume) = mount.volume() else { continue };
+            let attributes = [
+                ("container", record.id.to_string()),
+                ("destination", mount.destination.clone()),
+                ("propagation", mount.propagation.clone()),
+                ("read/write", (!mount.read_only).to_string()),
+            ];
+            self.events.append(&events::volume("mount", &volume.name, &attributes));
         }
     }
 

@@ -5,6 +5,7 @@ use crate::container::record::Record;
 use crate::error::{Error, Result};
 use crate::image::list::{Catalogue, label, until};
 use crate::image::record::ImageRecord;
+use crate::volume::mounted_images;
 use mica_api::types::image::{ImageDelete, ImageRemoveOptions};
 use mica_model::{Filters, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,8 +20,9 @@ impl Local {
             filters.boolean("dangling", Some(true)).map_err(|error| Error::invalid(error.to_string()))?;
         let until = until(filters)?;
         let catalogue = Catalogue::read(self)?;
-        let used: HashSet<String> =
+        let mut used: HashSet<String> =
             Record::all(&self.database())?.into_iter().map(|record| record.image_id).collect();
+        used.extend(mounted_images(&self.database())?);
         let mut removed = Vec::new();
         for image in &catalogue.images {
             let is_named = !catalogue.names_of(&image.id).is_empty();

@@ -139,7 +139,10 @@ impl Links {
         Ok(Self {
             names: column("SELECT reference FROM name WHERE image_id = ?1 ORDER BY reference")?,
             children: column("SELECT id FROM image WHERE parent = ?1 ORDER BY id")?,
-            containers: column("SELECT id FROM container WHERE image_id = ?1 ORDER BY created, id")?,
+            containers: column(
+                "SELECT id FROM container WHERE image_id = ?1 \
+                 OR id IN (SELECT container FROM mount WHERE image_id = ?1) ORDER BY created, id",
+            )?,
         })
     }
 

@@ -9,6 +9,7 @@ use crate::container::record::Definition;
 use crate::error::Result;
 use crate::image::record::{ImageRecord, LayerRecord};
 use crate::lock;
+use crate::mount::MountRecord;
 use mica_snapshot::LayerKey;
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -59,7 +60,11 @@ impl Local {
         // Containers whose image was removed by force still stand on its layers.
         let orphans: Vec<String> = self.database().read(|connection| {
             connection
-                .prepare("SELECT definition FROM container WHERE image_id NOT IN (SELECT id FROM image)")?
+                .prepare(
+                    "SELECT definition FROM container WHERE image_id NOT IN (SELECT id FROM image) \
+                     OR id IN (SELECT container FROM mount WHERE image_id <> '' \
+                               AND image_id NOT IN (SELECT id FROM image))",
+                )?
                 .query_map([], |row| row.get(0))?
                 .collect()
         })?;
@@ -68,6 +73,7 @@ impl Local {
                 crate::error::Error::Record { what: "a container whose image is gone".to_owned(), source }
             })?;
             used.extend(definition.layers);
+            used.extend(definition.mounts.into_iter().flat_map(MountRecord::into_layers));
         }
         Ok(used)
     }

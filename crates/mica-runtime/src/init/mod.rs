@@ -131,8 +131,10 @@ fn build(
     // Modes are given exactly; the process's own mask is set when it is about to run.
     rustix::process::umask(Mode::empty());
     // Before anything covers them: sources, and a null device that no image could have made.
+    let early = mounts::open_sources(&plan.mounts, mounts::Moment::BeforePrivacy)?;
     root::keep_mounts_private()?;
-    let sources = mounts::open_sources(&plan.mounts)?;
+    let late = mounts::open_sources(&plan.mounts, mounts::Moment::Privately)?;
+    let sources = early.into_iter().zip(late).map(|(early, late)| early.or(late)).collect();
     let null = devices::open_null()?;
     let cgroups = cgroups::open(&plan.mounts, group)?;
     let root = root::attach(&birth.root, &birth.run_directory)?;

@@ -1,17 +1,19 @@
 //! Chapter three: the mounts of the document, in its order.
 
-use super::root::{Links, Place, Root, attach_at, copy_tree, file_type};
+use super::root::{Links, Place, Root, attach_at, copy_tree, file_type, retry_while_renamed};
 use super::{Chapter, at};
 use crate::error::{SetupError, SetupStep};
 use crate::plan::{MountKind, MountPlan};
 use mica_sys::attribute::{self, Reach};
+use mica_sys::overlay_mount::{OverlayLayers, overlay};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
     fsmount, fsopen,
 };
+use std::path::{Path, PathBuf};
 
 /// Mounts that later chapters need again.
 #[derive(Debug, Default)]
@@ -36,20 +38,46 @@ const PROC_COVERABLE: [&str; 10] = [
     "/proc/sys/crypto/fips_enabled",
 ];
 
-/// Detached copies of what is to be bound, taken while the host's tree is unchanged.
-pub(super) fn open_sources(plans: &[MountPlan]) -> Chapter<Vec<Option<OwnedFd>>> {
-    plans
-        .iter()
-        .map(|plan| {
-            let MountKind::Bind { source, recursive } = &plan.kind else { return Ok(None) };
-            let failed = |errno| SetupError::new(SetupStep::Mount, source.clone(), errno);
-            let place = openat(CWD, source.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-            let reach = if *recursive { Reach::Below } else { Reach::One };
-            let copy = copy_tree(place.map_err(failed)?.as_fd(), reach).map_err(failed)?;
-            set_attributes(&copy, plan).map_err(failed)?;
-            Ok(Some(copy))
-        })
-        .collect()
+/// When a source is opened: a copy taken after this namespace's mounts were made private hears nothing
+/// of the host any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    BeforePrivacy,
+    Privately,
+}
+
+/// Detached copies of what is to be bound, taken while the host's tree is unchanged; of each plan
+/// at its moment.
+pub(super) fn open_sources(plans: &[MountPlan], moment: Moment) -> Chapter<Vec<Option<OwnedFd>>> {
+    let is_due = |plan: &MountPlan| plan.hears_of_the_host() == (moment == Moment::BeforePrivacy);
+    let open = |plan: &MountPlan| match &plan.kind {
+        MountKind::Bind { source, recursive } if is_due(plan) => {
+            open_source(plan, source, if *recursive { Reach::Below } else { Reach::One }).map(Some)
+        }
+        _ => Ok(None),
+    };
+    plans.iter().map(open).collect()
+}
+
+fn open_source(plan: &MountPlan, source: &str, reach: Reach) -> Chapter<OwnedFd> {
+    let failed = |errno| SetupError::new(SetupStep::Mount, source, errno);
+    let whole = openat(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+    let place = part_of(&whole, plan)?.unwrap_or(whole);
+    let copy = copy_tree(place.as_fd(), reach).map_err(failed)?;
+    set_attributes(&copy, plan).map_err(failed)?;
+    Ok(copy)
+}
+
+/// The part of a source that is wanted. Links in it may be followed as long as they stay inside; one
+/// that leads out is an error, not a way around.
+fn part_of(whole: &OwnedFd, plan: &MountPlan) -> Chapter<Option<OwnedFd>> {
+    if plan.part.is_empty() {
+        return Ok(None);
+    }
+    let within = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let opened = retry_while_renamed(|| openat2(whole, plan.part.as_str(), flags, Mode::empty(), within));
+    opened.map(Some).map_err(at(SetupStep::Part, plan.part.clone()))
 }
 
 /// Mounts everything; `sources` belong to `plans` one by one.
@@ -67,11 +95,12 @@ pub(super) fn mount_all(
                 let mount = mount_new(root, plan)?;
                 match (name.as_str(), plan.destination.as_str()) {
                     ("tmpfs", "/dev") => mounted.dev = Some(mount),
-                    ("devpts", _) => mounted.devpts = Some(mount),
-                    ("proc", _) => mounted.proc = Some(mount),
+                    ("devpts", "/dev/pts") => mounted.devpts = Some(mount),
+                    ("proc", "/proc") => mounted.proc = Some(mount),
                     _ => {}
                 }
             }
+            (MountKind::Overlay { .. }, _) => drop(mount_new(root, plan)?),
             (MountKind::Cgroup, _) => {
                 let place = ordinary_directory(root, &plan.destination)?;
                 if let Some(view) = cgroups.take() {
@@ -111,21 +140,58 @@ fn refuse_proc(target: BorrowedFd<'_>, destination: &str) -> Chapter {
 }
 
 fn mount_new(root: &Root, plan: &MountPlan) -> Chapter<OwnedFd> {
-    let MountKind::FileSystem { name, source, options } = &plan.kind else {
-        return Err(SetupError::new(SetupStep::Mount, plan.destination.clone(), Errno::INVAL));
-    };
     let failed = |errno| SetupError::new(SetupStep::Mount, plan.destination.clone(), errno);
-    let target = if matches!(name.as_str(), "proc" | "sysfs") {
+    let is_kernels =
+        matches!(&plan.kind, MountKind::FileSystem { name, .. } if matches!(name.as_str(), "proc" | "sysfs"));
+    let takes_mode = lacks_mode(&plan.kind) && root.open(&plan.destination, Links::Follow).is_ok();
+    let target = if is_kernels {
         ordinary_directory(root, &plan.destination)?
     } else {
         let target = root.open_or_make(&plan.destination, Place::Directory, Links::Follow).map_err(failed)?;
         refuse_proc(target.as_fd(), &plan.destination)?;
         target
     };
-    let mount = new_file_system(name, source, options).map_err(failed)?;
+    let mount = match &plan.kind {
+        MountKind::FileSystem { name, source, options } if takes_mode => {
+            let status = rustix::fs::fstat(&target).map_err(failed)?;
+            let mode = format!("mode={:o}", status.st_mode & 0o7777);
+            new_file_system(name, source, &[options.as_slice(), &[mode]].concat())
+        }
+        MountKind::FileSystem { name, source, options } => new_file_system(name, source, options),
+        MountKind::Overlay { lowers } => new_overlay(lowers),
+        MountKind::Bind { .. } | MountKind::Cgroup => Err(Errno::INVAL),
+    };
+    let mount = mount.map_err(failed)?;
     set_attributes(&mount, plan).map_err(failed)?;
     attach_at(mount.as_fd(), target.as_fd()).map_err(failed)?;
-    Ok(mount)
+    match part_of(&mount, plan)? {
+        None => Ok(mount),
+        Some(part) => replace_by_part(&mount, &part, &target).map_err(failed),
+    }
+}
+
+/// A file system in memory has the mode of the directory that it covers, unless it is told one.
+fn lacks_mode(kind: &MountKind) -> bool {
+    let MountKind::FileSystem { name, options, .. } = kind else { return false };
+    name == "tmpfs" && !options.iter().any(|option| option.starts_with("mode="))
+}
+
+fn new_overlay(lowers: &[PathBuf]) -> Result<OwnedFd, Errno> {
+    let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
+    let layers = OverlayLayers { lowers: &lowers, upper: None, work: None, volatile: false, read_only: true };
+    overlay(&layers).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
+
+/// A part can only be copied out of a mount that has a place, so the whole has had it for a moment.
+fn replace_by_part(whole: &OwnedFd, part: &OwnedFd, target: &OwnedFd) -> Result<OwnedFd, Errno> {
+    if file_type(part.as_fd())? != FileType::Directory {
+        return Err(Errno::NOTDIR);
+    }
+    let copy = copy_tree(part.as_fd(), Reach::One)?;
+    rustix::process::fchdir(whole)?;
+    mica_sys::process::detach_current_directory()?;
+    attach_at(copy.as_fd(), target.as_fd())?;
+    Ok(copy)
 }
 
 /// A directory that no link leads to: an image whose `/proc` or `/sys` is a link would choose where

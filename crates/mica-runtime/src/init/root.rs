@@ -153,8 +153,11 @@ pub(super) fn open_inside(
 ) -> Result<OwnedFd, Errno> {
     let mut resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     resolve.set(ResolveFlags::NO_SYMLINKS, links == Links::Refuse);
-    let open = || openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
-    // The kernel gives up when anything is renamed meanwhile; it asks to try again.
+    retry_while_renamed(|| openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve))
+}
+
+/// openat2(2) gives up when anything is renamed meanwhile, and asks to try again.
+pub(super) fn retry_while_renamed(open: impl Fn() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
     for _ in 0..64 {
         match open() {
             Err(Errno::AGAIN | Errno::INTR) => {}

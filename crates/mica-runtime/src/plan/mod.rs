@@ -15,7 +15,7 @@ pub use container::{ContainerPlan, NamespaceKind, PlanError};
 pub use log::{
     JournaldPlan, LogDriver, LogFilePlan, LogPlan, Overflow, SyslogAddress, SyslogFormat, SyslogPlan,
 };
-pub use mount::{MountKind, MountPlan};
+pub use mount::{MountKind, MountPlan, SUBPATH_OPTION};
 pub use process::{Limit, ProcessPlan};
 pub use resources::Resources;
 

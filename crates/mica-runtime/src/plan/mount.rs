@@ -3,6 +3,7 @@
 use super::container::{PlanError, absolute};
 use oci_spec::runtime::Mount;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// A mount inside the container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +18,16 @@ pub struct MountPlan {
     pub attributes_recursive: bool,
     /// Propagation (`MS_SHARED` and so on), 0 for private.
     pub propagation: u64,
+    /// Only this part of what would appear, a path that stays inside it; empty for the whole.
+    pub part: String,
 }
+
+/// What an option begins with that names a part of the source. Options that begin with `x-` are not
+/// for the kernel (mount(8), "FILESYSTEM-INDEPENDENT MOUNT OPTIONS").
+pub const SUBPATH_OPTION: &str = "x-mica.subpath=";
+
+/// What the options of an overlay begin with that name its trees, the top one first.
+const LOWER_OPTION: &str = "lowerdir+=";
 
 /// What appears at a mount's destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +47,11 @@ pub enum MountKind {
         source: String,
         /// Options of the file system: `key=value` or flags.
         options: Vec<String>,
+    },
+    /// Several directories of the host seen as one, which cannot be written.
+    Overlay {
+        /// The top one first.
+        lowers: Vec<PathBuf>,
     },
     /// The container's cgroups, whatever their version is on this host.
     Cgroup,
@@ -78,6 +93,9 @@ impl MountPlan {
                 source: absolute("mounts.source", source.as_ref())?,
                 recursive: options.recursive,
             }
+        } else if name == "overlay" {
+            options.attributes |= RDONLY;
+            MountKind::Overlay { lowers: lowers(&options.data)? }
         } else if name == "cgroup" || name == "cgroup2" {
             MountKind::Cgroup
         } else if name.is_empty() {
@@ -92,8 +110,21 @@ impl MountPlan {
             attributes: options.attributes,
             attributes_recursive: options.attributes_recursive,
             propagation: options.propagation,
+            part: options.part,
         })
     }
+
+    /// Whether mounts of the host are passed on into it.
+    pub(crate) fn hears_of_the_host(&self) -> bool {
+        self.propagation & (MS_SHARED | MS_SLAVE) != 0
+    }
+}
+
+fn lowers(data: &[String]) -> Result<Vec<PathBuf>, PlanError> {
+    let invalid = |option: &String| PlanError::Invalid { field: "mounts.options", value: option.clone() };
+    let lower =
+        |option: &String| option.strip_prefix(LOWER_OPTION).map(PathBuf::from).ok_or_else(|| invalid(option));
+    data.iter().map(lower).collect()
 }
 
 fn refuse_data(data: &[String]) -> Result<(), PlanError> {
@@ -110,6 +141,7 @@ struct Options {
     attributes: u64,
     attributes_recursive: bool,
     propagation: u64,
+    part: String,
     data: Vec<String>,
 }
 
@@ -143,7 +175,10 @@ impl Options {
             "idmap" | "ridmap" | "tmpcopyup" | "sync" | "mand" | "remount" | "dirsync" => {
                 return Err(PlanError::Unsupported { field: "mounts.options", value: option.to_owned() });
             }
-            data => self.data.push(data.to_owned()),
+            other => match other.strip_prefix(SUBPATH_OPTION) {
+                Some(part) => part.clone_into(&mut self.part),
+                None => self.data.push(other.to_owned()),
+            },
         }
         Ok(())
     }
@@ -176,5 +211,21 @@ mod tests {
         assert!(mount.attributes_recursive);
         assert!(plan("bind", &["bind", "mode=755"]).is_err());
         assert!(plan("bind", &["idmap"]).is_err());
+    }
+
+    #[test]
+    fn an_overlay_names_its_trees_and_is_read_only() {
+        let mount = plan("overlay", &["lowerdir+=/a:b", "lowerdir+=/c,d", "x-mica.subpath=usr/lib"]).unwrap();
+        let lowers = ["/a:b", "/c,d"].map(PathBuf::from).to_vec();
+        assert_eq!(mount.kind, MountKind::Overlay { lowers });
+        assert_eq!((mount.attributes, mount.part.as_str()), (RDONLY, "usr/lib"));
+        assert!(plan("overlay", &["upperdir=/x"]).is_err());
+    }
+
+    #[test]
+    fn only_what_is_not_private_hears_of_the_host() {
+        let hears = |word| plan("bind", &["rbind", word]).unwrap().hears_of_the_host();
+        assert!(["shared", "rshared", "slave", "rslave"].into_iter().all(hears));
+        assert!(!["private", "rprivate", "unbindable", "ro"].into_iter().any(hears));
     }
 }

@@ -176,7 +176,8 @@ fn wrong_uses_never_reach_the_engine() {
         ("run -d -a stdout box", 1, "conflicting options: cannot specify both --attach and --detach\n"),
         ("run --pull soon box", 125, "mica: invalid pull option: 'soon': must be one of"),
         ("run --network= box", 125, "mica: no name set for network\n"),
-        ("run -v /a:/b box", 125, "--volume is not supported yet by mica; it comes with isolation"),
+        ("run -v a:b:c:d box", 125, "mica: invalid spec: a:b:c:d: too many colons\n"),
+        ("run --mount type=x, box", 125, "invalid argument \"type=x,\" for \"--mount\" flag: invalid field"),
         ("run -p 80:80 box", 125, "--publish is not supported yet by mica; it comes with networks\n"),
         ("run -it box", 1, "the input device is not a TTY\n"),
         (

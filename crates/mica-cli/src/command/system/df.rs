@@ -11,6 +11,7 @@ use crate::report::{Outcome, SUCCESS};
 use crate::row::{self, Row};
 use mica_api::types::container::ContainerSummary;
 use mica_api::types::system::DiskUsage;
+use mica_api::types::volume::Volume;
 
 /// The entry of the table.
 pub const COMMAND: Command = Command {
@@ -59,9 +60,9 @@ struct Share {
 }
 
 fn rows(usage: &DiskUsage) -> Vec<Row> {
-    let empty = |name| Share { name, count: 0, active: 0, size: 0, reclaimable: 0 };
-    // Tools that read this table expect the kinds that mica does not have yet, too.
-    [images(usage), containers(&usage.containers), empty("Local Volumes"), empty("Build Cache")]
+    // Tools that read this table expect the kind that mica does not have yet, too.
+    let cache = Share { name: "Build Cache", count: 0, active: 0, size: 0, reclaimable: 0 };
+    [images(usage), containers(&usage.containers), volumes(&usage.volumes), cache]
         .iter()
         .map(share_row)
         .collect()
@@ -88,6 +89,18 @@ fn containers(containers: &[ContainerSummary]) -> Share {
         active: containers.iter().filter(is_active).count(),
         size: containers.iter().map(size).sum(),
         reclaimable: containers.iter().filter(|one| !is_active(one)).map(size).sum(),
+    }
+}
+
+fn volumes(volumes: &[Volume]) -> Share {
+    let size = |volume: &Volume| volume.usage_data.map_or(0, |usage| usage.size.max(0));
+    let is_active = |volume: &&Volume| volume.usage_data.is_some_and(|usage| usage.ref_count > 0);
+    Share {
+        name: "Local Volumes",
+        count: volumes.len(),
+        active: volumes.iter().filter(is_active).count(),
+        size: volumes.iter().map(size).sum(),
+        reclaimable: volumes.iter().filter(|one| !is_active(one)).map(size).sum(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `inspect`: everything about containers and images, as JSON or through a template.
+//! `inspect`: everything about containers, images and volumes, as JSON or through a template.
 
 use crate::args::{Matches, format_of_document, switch, text};
 use crate::command::{Command, Operands, Visibility};
@@ -12,7 +12,7 @@ use serde_json::Value;
 /// The entry of the table.
 pub const COMMAND: Command = Command {
     paths: &["inspect"],
-    summary: "Return low-level information on containers and images",
+    summary: "Return low-level information on containers, images and volumes",
     operands: Operands::at_least(1, &["NAME|ID [NAME|ID...]"]),
     flags: || {
         vec![
@@ -39,6 +39,7 @@ enum Kind {
     Any,
     Container,
     Image,
+    Volume,
 }
 
 struct InspectArgs {
@@ -64,8 +65,8 @@ fn kind(name: &str) -> Result<Kind, Failure> {
         "" => return Ok(Kind::Any),
         "container" => return Ok(Kind::Container),
         "image" => return Ok(Kind::Image),
+        "volume" => return Ok(Kind::Volume),
         "network" => "networks",
-        "volume" => "isolation, limits, volumes and health",
         _ => {
             return Err(Failure::refused(format!(
                 "unknown type: {name:?}: must be one of \"container\", \"image\", \"network\", \"volume\""
@@ -78,12 +79,18 @@ fn kind(name: &str) -> Result<Kind, Failure> {
 fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let args = InspectArgs::new(matches)?;
     let engine = context.engine()?;
-    if args.is_sized && args.kind == Kind::Image {
-        context.say_error("WARNING: --size ignored for image\n");
+    let ignoring = match args.kind {
+        Kind::Image => Some("image"),
+        Kind::Volume => Some("volume"),
+        Kind::Any | Kind::Container => None,
+    };
+    if let Some(kind) = ignoring.filter(|_| args.is_sized) {
+        context.say_error(&format!("WARNING: --size ignored for {kind}\n"));
     }
     inspect_all(&args.references, &args.format, context, |reference| match args.kind {
         Kind::Container => container(engine, reference, args.is_sized),
         Kind::Image => image(engine, reference),
+        Kind::Volume => volume(engine, reference),
         Kind::Any => any(engine, reference, args.is_sized),
     })
 }
@@ -96,7 +103,11 @@ fn image(engine: &dyn Engine, reference: &str) -> Result<Value, Error> {
     to_value(&engine.image_inspect(reference)?)
 }
 
-/// Containers come first, as a name may stand for both.
+fn volume(engine: &dyn Engine, name: &str) -> Result<Value, Error> {
+    to_value(&engine.volume_inspect(name)?)
+}
+
+/// Containers come first, then images, as a name may stand for both.
 fn any(engine: &dyn Engine, reference: &str, is_sized: bool) -> Result<Value, Error> {
     let is_absent = |answer: &Result<Value, Error>| {
         // A reference of an image, such as `a/b:c`, is no name that a container could have.
@@ -109,6 +120,10 @@ fn any(engine: &dyn Engine, reference: &str, is_sized: bool) -> Result<Value, Er
         return found;
     }
     let found = image(engine, reference);
+    if !is_absent(&found) {
+        return found;
+    }
+    let found = volume(engine, reference);
     if is_absent(&found) {
         return Err(Error::not_found(format!("No such object: {reference}")));
     }
@@ -122,7 +137,8 @@ mod tests {
     #[test]
     fn types_are_those_that_exist() {
         assert_eq!(kind("image").unwrap(), Kind::Image);
-        assert!(matches!(kind("volume"), Err(Failure::Planned { .. })));
+        assert_eq!(kind("volume").unwrap(), Kind::Volume);
+        assert!(matches!(kind("network"), Err(Failure::Planned { .. })));
         assert!(matches!(kind("tree"), Err(Failure::Refused { .. })));
     }
 }

@@ -1,11 +1,11 @@
 //! `system prune`: deletes stopped containers and unused images in one go.
 
-use crate::args::{Matches, PlannedFlag, filter_of_prune, switch};
+use crate::args::{Matches, filter_of_prune, switch};
 use crate::command::image::prune::{reclaimed_line, report, select};
 use crate::command::{Command, Operands, Visibility};
 use crate::confirmation;
 use crate::context::Context;
-use crate::report::{Outcome, SUCCESS};
+use crate::report::{Failure, Outcome, SUCCESS};
 use mica_model::Filters;
 
 /// The entry of the table.
@@ -18,9 +18,10 @@ pub const COMMAND: Command = Command {
             switch("all", "Remove all unused images not just dangling ones").short('a'),
             filter_of_prune("Provide filter values (e.g. \"label=<key>=<value>\")"),
             switch("force", "Do not prompt for confirmation").short('f'),
+            switch("volumes", "Prune anonymous volumes"),
         ]
     },
-    planned: &[PlannedFlag::switch("volumes", None, "isolation, limits, volumes and health")],
+    planned: &[],
     execute,
     examples: &[
         ("Remove stopped containers and images without a name", "system prune"),
@@ -32,12 +33,18 @@ pub const COMMAND: Command = Command {
 struct PruneArgs {
     is_all: bool,
     is_forced: bool,
+    with_volumes: bool,
     filters: Filters,
 }
 
 impl PruneArgs {
     fn new(matches: &Matches) -> Self {
-        Self { is_all: matches.on("all"), is_forced: matches.on("force"), filters: matches.filters() }
+        Self {
+            is_all: matches.on("all"),
+            is_forced: matches.on("force"),
+            with_volumes: matches.on("volumes"),
+            filters: matches.filters(),
+        }
     }
 
     /// What is going to be removed, for the question.
@@ -47,7 +54,13 @@ impl PruneArgs {
         } else {
             "all dangling images"
         };
-        let mut text = format!("WARNING! This will remove:\n  - all stopped containers\n  - {images}\n");
+        let volumes = if self.with_volumes {
+            "  - all anonymous volumes not used by at least one container\n"
+        } else {
+            ""
+        };
+        let mut text =
+            format!("WARNING! This will remove:\n  - all stopped containers\n{volumes}  - {images}\n");
         if !self.filters.is_empty() {
             text.push_str("\n  Items to be pruned will be filtered with:\n");
             for key in self.filters.keys() {
@@ -62,6 +75,9 @@ impl PruneArgs {
 
 fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let args = PruneArgs::new(matches);
+    if args.with_volumes && args.filters.contains("until") {
+        return Err(Failure::refused("ERROR: The \"until\" filter is not supported with \"--volumes\""));
+    }
     if !args.is_forced && !confirmation::ask(&args.warning(), context)? {
         return Ok(SUCCESS);
     }
@@ -71,11 +87,17 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     if !containers.deleted.is_empty() {
         context.print(&format!("Deleted Containers:\n{}\n\n", containers.deleted.join("\n")))?;
     }
+    let mut freed = containers.space_reclaimed;
+    if args.with_volumes {
+        let volumes = engine.volume_prune(&args.filters)?;
+        context.print(&crate::command::volume::prune::report(&volumes.deleted))?;
+        freed = freed.saturating_add(volumes.space_reclaimed);
+    }
     let mut filters = args.filters.clone();
     select(&mut filters, args.is_all);
     let (images, reclaimed) = engine.image_prune(&filters)?;
     context.print(&report(&images))?;
-    context.print_line(&reclaimed_line(containers.space_reclaimed.saturating_add(reclaimed)))?;
+    context.print_line(&reclaimed_line(freed.saturating_add(reclaimed)))?;
     Ok(SUCCESS)
 }
 
@@ -88,13 +110,15 @@ mod tests {
         let mut filters = Filters::default();
         filters.add("until", "24h");
         filters.add("label", "a");
-        let args = PruneArgs { is_all: false, is_forced: false, filters };
+        let args = PruneArgs { is_all: false, is_forced: false, with_volumes: false, filters };
         assert_eq!(
             args.warning(),
             "WARNING! This will remove:\n  - all stopped containers\n  - all dangling images\n\n  \
              Items to be pruned will be filtered with:\n  - label=a\n  - until=24h\n"
         );
-        let args = PruneArgs { is_all: true, is_forced: false, filters: Filters::default() };
+        let args =
+            PruneArgs { is_all: true, is_forced: false, with_volumes: true, filters: Filters::default() };
+        assert!(args.warning().contains("containers\n  - all anonymous volumes not used by at least one"));
         assert!(
             args.warning().ends_with("  - all images without at least one container associated to them\n")
         );

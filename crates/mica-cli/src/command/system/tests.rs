@@ -5,6 +5,7 @@ use crate::testing::{outcome, run};
 use mica_api::types::container::{ContainerSummary, SummaryHostConfig};
 use mica_api::types::image::{ImageDelete, ImageSummary};
 use mica_api::types::system::DiskUsage;
+use mica_api::types::volume::{Volume, VolumePruneResponse, VolumeUsage};
 use std::collections::BTreeMap;
 
 fn usage() -> DiskUsage {
@@ -36,10 +37,21 @@ fn usage() -> DiskUsage {
         mounts: Vec::new(),
         networks: vec!["none".to_owned()],
     };
+    let volume = |name: &str, size, ref_count| Volume {
+        created_at: String::new(),
+        driver: "local".to_owned(),
+        labels: None,
+        mountpoint: String::new(),
+        name: name.to_owned(),
+        options: None,
+        scope: "local".to_owned(),
+        usage_data: Some(VolumeUsage { size, ref_count }),
+    };
     DiskUsage {
         layers_size: 5_000,
         images: vec![image("bb:1", 2), image("aa:1", 0)],
         containers: vec![container("c1", "running"), container("c2", "exited")],
+        volumes: vec![volume("data", 700, 1), volume("old", 300, 0)],
         images_reclaimable: 2_000,
     }
 }
@@ -57,7 +69,7 @@ fn df_sums_up() {
             "TYPE            TOTAL     ACTIVE    SIZE      RECLAIMABLE\n\
              Images          2         1         5kB       2kB (40%)\n\
              Containers      2         1         1kB       500B (50%)\n\
-             Local Volumes   0         0         0B        0B\n\
+             Local Volumes   2         1         1kB       300B (30%)\n\
              Build Cache     0         0         0B        0B\n",
             ""
         )
@@ -106,7 +118,13 @@ fn prune_deletes_containers_before_images() {
         "{output}"
     );
     assert_eq!(engine.calls(), [r#"image_prune Filters { values: {"dangling": {"true"}, "label": {"a"}} }"#]);
-    let (code, _, error) = run(&engine, &["system", "prune", "--volumes"]);
-    assert_eq!(code, 125);
-    assert!(error.starts_with("--volumes is not supported yet by mica"), "{error}");
+    let (code, _, error) = run(&engine, &["system", "prune", "--volumes", "--filter", "until=1h"]);
+    assert!(code == 1 && error.contains("not supported with \"--volumes\""), "{error}");
+    let pruned = VolumePruneResponse { deleted: vec!["old".to_owned()], space_reclaimed: 500 };
+    let engine = FakeEngine::default()
+        .will("volume_prune", Ok(pruned))
+        .will("image_prune", Ok((Vec::<ImageDelete>::new(), 0_u64)));
+    let (code, output, _) = run(&engine, &["system", "prune", "-f", "--volumes"]);
+    assert_eq!(code, 0);
+    assert!(output.ends_with("Deleted Volumes:\nold\n\nTotal reclaimed space: 2kB\n"), "{output}");
 }

@@ -1,7 +1,7 @@
 //! The flags that define a container, shared by `run` and `create`.
 
 use crate::args::{ValueError, bytes, list, number, switch, text};
-use crate::command::container::definition::{isolation, logging, resources, variables};
+use crate::command::container::definition::{isolation, logging, resources, variables, volumes};
 use clap::Arg;
 
 /// All of them.
@@ -40,6 +40,7 @@ pub fn all() -> Vec<Arg> {
     flags.extend(isolation::flags());
     flags.extend(logging::flags());
     flags.extend(resources::flags());
+    flags.extend(volumes::flags());
     flags.push(number("memory-swappiness", "Tune container memory swappiness (0 to 100) (default -1)"));
     flags
 }

@@ -1,14 +1,18 @@
 //! What `run` and `create` have in common: the flags that define a container.
 //!
 //! `flags` declares them, `planned` names those of later versions, `request` turns what was typed
-//! into the engine's request, `logging` reads where output goes, `security` reads security options, `variables` reads environment and label files, `making` asks for it.
+//! into the engine's request, `logging` reads where output goes, `security` reads security options,
+//! `variables` reads environment and label files, `volumes` and `mount` read what is to be mounted,
+//! `making` asks for it.
 
 pub mod flags;
 pub mod isolation;
 pub mod logging;
 pub mod making;
+pub mod mount;
 pub mod planned;
 pub mod request;
 pub mod resources;
 pub mod security;
 pub mod variables;
+pub mod volumes;

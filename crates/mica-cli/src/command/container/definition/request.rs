@@ -2,7 +2,7 @@
 
 use crate::args::Matches;
 use crate::command::container::definition::making::into_launch;
-use crate::command::container::definition::{isolation, logging, resources, security, variables};
+use crate::command::container::definition::{isolation, logging, resources, security, variables, volumes};
 use crate::context::Context;
 use crate::report::Failure;
 use mica_api::types::container::{ContainerConfig, CreateRequest};
@@ -38,12 +38,13 @@ impl Definition {
     /// # Errors
     /// Flags that exclude each other, files that cannot be read.
     pub fn from(matches: &Matches, context: &Context<'_>) -> Result<Self, Failure> {
-        let request = CreateRequest {
+        let mut request = CreateRequest {
             name: matches.text_or_empty("name"),
             platform: matches.text("platform").unwrap_or_else(|| context.config.platform()),
             config: config(matches, context).map_err(into_launch)?,
             host_config: host_config(matches)?,
         };
+        volumes::apply(matches, &mut request.config, &mut request.host_config)?;
         Ok(Self {
             request,
             pull: pull(matches)?,

@@ -49,8 +49,14 @@ const CONTAINERS: Layout = Layout {
 /// Columns for the command of a container.
 const COMMAND_WIDTH: usize = 20;
 
-/// What there is to show of kinds that do not exist here yet, in docker's words.
-const REST: &str = "\nLocal Volumes space usage:\n\nVOLUME NAME   LINKS     SIZE\n\nBuild cache usage: 0B\n\n\
+const VOLUMES: Layout = Layout {
+    table: "table {{.Name}}\t{{.Links}}\t{{.Size}}",
+    quiet: "{{.Name}}",
+    headings: &[("Name", "VOLUME NAME"), ("Links", "LINKS"), ("Size", "SIZE")],
+};
+
+/// What there is to show of a kind that does not exist here yet, in docker's words.
+const REST: &str = "\nBuild cache usage: 0B\n\n\
                     CACHE ID   CACHE TYPE   SIZE      CREATED   LAST USED   USAGE     SHARED\n";
 
 pub(super) fn execute(format: &str, context: &Context<'_>) -> Outcome {
@@ -86,7 +92,11 @@ const fn failure(source: crate::output::template::TemplateError) -> Failure {
 fn tables(usage: &DiskUsage, options: &RowOptions) -> Result<String, Failure> {
     let images = row::show(&row::format("", &IMAGES, false)?, &image_rows(usage, options))?;
     let containers = row::show(&row::format("", &CONTAINERS, false)?, &container_rows(usage, options))?;
-    Ok(format!("Images space usage:\n\n{images}\nContainers space usage:\n\n{containers}{REST}"))
+    let volumes = row::show(&row::format("", &VOLUMES, false)?, &volume_rows(usage))?;
+    Ok(format!(
+        "Images space usage:\n\n{images}\nContainers space usage:\n\n{containers}\n\
+         Local Volumes space usage:\n\n{volumes}{REST}"
+    ))
 }
 
 fn document(usage: &DiskUsage, options: &RowOptions) -> Value {
@@ -94,7 +104,7 @@ fn document(usage: &DiskUsage, options: &RowOptions) -> Value {
     json!({
         "Images": all(&image_rows(usage, options)),
         "Containers": all(&container_rows(usage, options)),
-        "Volumes": [],
+        "Volumes": all(&volume_rows(usage)),
         "BuildCache": [],
     })
 }
@@ -105,6 +115,10 @@ fn image_rows(usage: &DiskUsage, options: &RowOptions) -> Vec<Row> {
 
 fn container_rows(usage: &DiskUsage, options: &RowOptions) -> Vec<Row> {
     usage.containers.iter().map(|container| container_row(container, options)).collect()
+}
+
+fn volume_rows(usage: &DiskUsage) -> Vec<Row> {
+    usage.volumes.iter().map(crate::command::volume::ls::row).collect()
 }
 
 fn container_row(container: &ContainerSummary, options: &RowOptions) -> Row {
