@@ -2,6 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::stream::AttachStream;
+use crate::types::build::{
+    BuildAnswer, BuildCacheRecord, BuildEvent, BuildOutcome, BuildPruneOptions, BuildPruned, BuildQuestion,
+    BuildRequest,
+};
 use crate::types::container::{
     ArchivePut, AttachStreams, CommitRequest, ContainerInspect, ContainerSummary, CreateRequest,
     CreateResponse, FilesystemChange, ListOptions, LogEntry, LogsOptions, PathStat, PruneResponse,
@@ -21,6 +25,9 @@ use std::io::{Read, Write};
 
 /// Hears of progress; called from several threads.
 pub type ProgressListener<'a> = &'a (dyn Fn(ProgressEvent) + Sync);
+
+/// Hears of a build; called from several threads.
+pub type BuildListener<'a> = &'a (dyn Fn(BuildEvent) + Sync);
 
 /// Receives items until it answers `false`, which ends the request without an error.
 pub type Sink<'a, T> = &'a mut dyn FnMut(T) -> bool;
@@ -147,6 +154,23 @@ pub trait Engine: Sync {
     fn volume_remove(&self, name: &str, force: bool) -> Result<()>;
     /// Deletes those without a name that no container has, or with `all=true` those with one too.
     fn volume_prune(&self, filters: &Filters) -> Result<VolumePruneResponse>;
+
+    /// Builds an image from a Dockerfile.
+    fn build(&self, _request: BuildRequest, _listener: BuildListener<'_>) -> Result<BuildOutcome> {
+        Err(unsupported("building"))
+    }
+    /// Answers a question about a Dockerfile; nothing is built.
+    fn build_question(&self, _request: &BuildRequest, _question: BuildQuestion) -> Result<BuildAnswer> {
+        Err(unsupported("building"))
+    }
+    /// The steps that need not be done again.
+    fn build_cache(&self) -> Result<Vec<BuildCacheRecord>> {
+        Err(unsupported("building"))
+    }
+    /// Forgets such steps.
+    fn build_cache_prune(&self, _options: &BuildPruneOptions) -> Result<BuildPruned> {
+        Err(unsupported("building"))
+    }
 
     /// What happened and happens.
     fn events(&self, options: &EventsOptions, sink: Sink<'_, Event>) -> Result<()>;

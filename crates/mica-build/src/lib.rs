@@ -1,10 +1,21 @@
 //! How does a Dockerfile become steps?
 //!
 //! [`dockerfile`] is the language: it reads the text into typed instructions that know their place in it. [`ignore`]
-//! tells which files of a context are left out, [`lint`] what is better not done,
-//! and [`call`] what a file offers. Nothing here opens a file, looks at the clock or runs anything.
+//! tells which files of a context are left out, and [`lint`] what is better not done. [`solve()`] plans which stages
+//! are needed and does their steps, in parallel where they do not need each other, by way of a [`worker::Worker`]:
+//! nothing here opens a file, looks at the clock or runs anything.
 
+mod cache;
 pub mod call;
 pub mod dockerfile;
 pub mod ignore;
+pub mod image;
 pub mod lint;
+mod plan;
+pub mod progress;
+mod solve;
+mod stage;
+pub mod worker;
+
+pub use plan::{NamedContext, Options, PlanProblem, target};
+pub use solve::{SolveError, solve};

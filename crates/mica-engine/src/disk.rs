@@ -19,10 +19,14 @@
 //! │   ├── _data/                          what containers see
 //! │   └── filling                         there while an image's files are copied into it
 //! ├── seccomp/                            compiled profiles of the user's own; safe to delete at any time
+//! ├── build/
+//! │   ├── memory/                      digests of the files of contexts (mica-snapshot); safe to delete
+//! │   └── cache/<id>/data              what `RUN --mount=type=cache` shows
 //! ├── events/                             what happened, in order, bounded (format: events.rs)
 //! └── trash/                              renamed here, then deleted; safe to delete at any time
 //!
 //! RUN (default /run/mica, empty after a reboot)
+//! ├── build-secret/<random>/              secrets of steps that run
 //! └── container/<id>/                     lock, state and socket of the monitor (mica-runtime)
 //! ```
 
@@ -130,6 +134,21 @@ impl Disk {
 
     pub(crate) fn events(&self) -> PathBuf {
         self.root.join("events")
+    }
+
+    /// What is known of the files of contexts.
+    pub(crate) fn build_memory(&self) -> PathBuf {
+        self.root.join("build/memory")
+    }
+
+    /// The directories that steps of builds keep.
+    pub(crate) fn build_caches(&self) -> PathBuf {
+        self.root.join("build/cache")
+    }
+
+    /// Secrets of the steps that run.
+    pub(crate) fn build_secrets(&self) -> PathBuf {
+        self.run.join("build-secret")
     }
 
     /// Compiled profiles, see `container/security.rs`.

@@ -86,6 +86,20 @@ pub enum Error {
         /// What was asked for.
         what: String,
     },
+    /// A build failed.
+    #[error("failed to solve")]
+    Solve {
+        /// Why.
+        source: Box<Self>,
+    },
+    /// A command of a build ended with a failure.
+    #[error("process {command:?} did not complete successfully: exit code: {code}")]
+    BuildCommand {
+        /// Program and arguments.
+        command: String,
+        /// Its exit code.
+        code: u32,
+    },
     /// The store was written by a newer mica.
     #[error("{} has format {found}; this mica knows {known}", path.display())]
     FormatVersion {
@@ -179,6 +193,8 @@ impl Error {
                 ErrorKind::InvalidArgument
             }
             Self::NotModified { .. } => ErrorKind::NotModified,
+            Self::Solve { source } => source.kind(),
+            Self::BuildCommand { .. } => ErrorKind::InvalidArgument,
             Self::Unsupported { .. } | Self::FormatVersion { .. } => ErrorKind::Unsupported,
             Self::Database { source, .. } | Self::Query { source } => database_kind(source),
             Self::Record { .. } => ErrorKind::DataLoss,

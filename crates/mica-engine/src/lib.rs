@@ -6,6 +6,7 @@
 //! The engine never prints, never reads arguments or the environment, and makes no system call
 //! that the rooms have a word for.
 
+mod build;
 mod config;
 mod container;
 mod database;

@@ -2,8 +2,11 @@
 
 use crate::{EngineOptions, Local};
 use mica_api::Result;
-use mica_api::engine::{Engine, ProgressListener, Sink};
+use mica_api::engine::{BuildListener, Engine, ProgressListener, Sink};
 use mica_api::stream::AttachStream;
+use mica_api::types::build::{
+    BuildAnswer, BuildCacheRecord, BuildOutcome, BuildPruneOptions, BuildPruned, BuildQuestion, BuildRequest,
+};
 use mica_api::types::container::{
     ArchivePut, AttachStreams, CommitRequest, ContainerInspect, ContainerSummary, CreateRequest,
     CreateResponse, FilesystemChange, ListOptions, LogEntry, LogsOptions, PathStat, PruneResponse,
@@ -259,6 +262,22 @@ impl Engine for LocalEngine {
 
     fn volume_prune(&self, filters: &Filters) -> Result<VolumePruneResponse> {
         Ok(self.local.prune_volumes(filters)?)
+    }
+
+    fn build(&self, request: BuildRequest, listener: BuildListener<'_>) -> Result<BuildOutcome> {
+        Ok(self.local.build(&request, listener)?)
+    }
+
+    fn build_question(&self, request: &BuildRequest, question: BuildQuestion) -> Result<BuildAnswer> {
+        Ok(self.local.examine_build(request, question)?)
+    }
+
+    fn build_cache(&self) -> Result<Vec<BuildCacheRecord>> {
+        Ok(self.local.build_cache()?)
+    }
+
+    fn build_cache_prune(&self, options: &BuildPruneOptions) -> Result<BuildPruned> {
+        Ok(self.local.prune_build_cache(options)?)
     }
 
     fn events(&self, options: &EventsOptions, sink: Sink<'_, Event>) -> Result<()> {

@@ -68,6 +68,7 @@ fn plan(
         after_exit: None,
         joined: Vec::new(),
         held: None,
+        ends_with_clients: false,
     })
 }
 

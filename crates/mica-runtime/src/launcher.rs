@@ -171,6 +171,7 @@ fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<JoinedNamespace>, O
         terminal: container.process.terminal,
         attach: plan.attach,
         after_exit: plan.after_exit.map(Into::into),
+        ends_with_clients: plan.ends_with_clients,
     };
     let child = ChildOrder {
         process: container.process.clone(),
@@ -203,6 +204,7 @@ pub fn exec_with(program: &Path, run_directory: &Path, plan: ExecPlan) -> Result
         terminal: plan.process.terminal,
         attach: plan.attach,
         after_exit: None,
+        ends_with_clients: false,
     };
     let child = ChildOrder {
         process: plan.process,

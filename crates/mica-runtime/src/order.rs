@@ -38,6 +38,8 @@ pub(crate) struct MonitorOrder {
     pub(crate) terminal: bool,
     pub(crate) attach: Option<Attach>,
     pub(crate) after_exit: Option<LastCommand>,
+    /// See [`crate::StartPlan::ends_with_clients`].
+    pub(crate) ends_with_clients: bool,
 }
 
 /// What kind of process the monitor looks after.

@@ -7,7 +7,8 @@
 //! │   │   ├── diff/                 its files as overlayfs wants them: whiteouts are char 0:0
 //! │   │   ├── displaced/            files that later entries of its archive replaced (mostly absent)
 //! │   │   ├── recipe.zst            how to write its archive again (format: recipe.rs)
-//! │   │   └── layer.json            LayerRecord
+//! │   │   ├── layer.json            LayerRecord
+//! │   │   └── unsynced              the boot in which it was made, until it is durable (unsynced.rs)
 //! │   └── <diffID>-<chain>/         the same, for a layer whose files depend on the layers below
 //! ├── ingest/
 //! │   ├── <random>.lock             flock: its owner lives; made before and removed after
@@ -100,9 +101,16 @@ impl LayerDirectory {
         self.0.join("layer.json")
     }
 
+    pub(crate) fn unsynced(&self) -> PathBuf {
+        self.0.join("unsynced")
+    }
+
     /// Whether its parts are there and its record can be read; its files are not looked at.
     pub(crate) fn is_sound(&self) -> bool {
-        self.diff().is_dir() && self.recipe().is_file() && self.read_record().is_ok()
+        self.diff().is_dir()
+            && self.recipe().is_file()
+            && crate::unsynced::is_trusted(self)
+            && self.read_record().is_ok()
     }
 
     pub(crate) fn read_record(&self) -> Result<LayerRecord> {

@@ -112,6 +112,30 @@ impl IngestedLayer {
     /// [`Error::DigestMismatch`] if `expected` is another digest, [`Error::Unsettled`] if
     /// [`Self::settle`] was due.
     pub fn register(self, expected: Option<&Digest>) -> Result<LayerKey> {
+        let key = self.check(expected)?;
+        let directory = &self.workspace.directory;
+        directory.write_record(&self.record)?;
+        sync_file(&directory.record())?;
+        self.publish(&key)?;
+        sync_file(&self.store.layers())?;
+        Ok(key)
+    }
+
+    /// Makes the layer findable before it is durable: after a crash of the host it counts as absent,
+    /// unless [`LayerStore::make_durable`] was called before.
+    ///
+    /// # Errors
+    /// As [`Self::register`].
+    pub fn register_unsynced(self) -> Result<LayerKey> {
+        let key = self.check(None)?;
+        let directory = &self.workspace.directory;
+        directory.write_record(&self.record)?;
+        crate::unsynced::mark(directory)?;
+        self.publish(&key)?;
+        Ok(key)
+    }
+
+    fn check(&self, expected: Option<&Digest>) -> Result<LayerKey> {
         let LayerRecord { diff_id, chain, .. } = self.record;
         if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
             return Err(Error::DigestMismatch { expected: *expected, actual: diff_id });
@@ -119,11 +143,13 @@ impl IngestedLayer {
         if !self.debts.is_empty() {
             return Err(Error::Unsettled { diff_id });
         }
-        let key = LayerKey { diff_id, chain };
+        Ok(LayerKey { diff_id, chain })
+    }
+
+    /// Puts the layer where it is found; a sound one that is there stays.
+    fn publish(&self, key: &LayerKey) -> Result<()> {
         let directory = &self.workspace.directory;
-        directory.write_record(&self.record)?;
-        sync_file(&directory.record())?;
-        let target = self.store.directory(&key).0;
+        let target = self.store.directory(key).0;
         match fs::rename(&directory.0, &target) {
             Ok(()) => {}
             Err(error)
@@ -143,8 +169,7 @@ impl IngestedLayer {
             }
             Err(error) => return Err(io_at("register", &target)(error)),
         }
-        sync_file(&self.store.layers())?;
-        Ok(key)
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ pub mod archive;
 mod changes;
 mod disk;
 mod error;
+pub mod graft;
 mod ingest;
 mod lower;
 mod node;
@@ -21,6 +22,7 @@ mod source;
 mod store;
 mod tar;
 mod unpack;
+mod unsynced;
 mod upper;
 mod walk;
 

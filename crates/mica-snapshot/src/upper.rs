@@ -9,9 +9,10 @@ use crate::recipe::RecipeWriter;
 use crate::remove::open_root;
 use crate::settle::Debts;
 use crate::store::LayerStore;
+use crate::tar::Time;
 use crate::tar::reader::Tap;
 use crate::walk::{Visit, Walk};
-use mica_model::Digest;
+use mica_model::{Digest, Timestamp};
 use rustix::fs::{AtFlags, FileType};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
@@ -47,9 +48,18 @@ impl LayerStore {
     /// What reading the tree or making the layer gives.
     pub fn ingest_upper(&self, upper: &Path, source: UpperSource) -> Result<IngestedLayer> {
         match source {
-            UpperSource::Consume => self.consume(upper),
+            UpperSource::Consume => self.consume(upper, None),
             UpperSource::Copy => self.copy(upper),
         }
+    }
+
+    /// Makes a layer of an upper directory, which becomes it, in which nothing was changed after
+    /// `latest`: what was is said to have been changed then.
+    ///
+    /// # Errors
+    /// As [`Self::ingest_upper`].
+    pub fn ingest_upper_until(&self, upper: &Path, latest: Option<Timestamp>) -> Result<IngestedLayer> {
+        self.consume(upper, latest)
     }
 
     fn copy(&self, upper: &Path) -> Result<IngestedLayer> {
@@ -71,12 +81,12 @@ impl LayerStore {
         })
     }
 
-    fn consume(&self, upper: &Path) -> Result<IngestedLayer> {
+    fn consume(&self, upper: &Path, latest: Option<Timestamp>) -> Result<IngestedLayer> {
         let workspace = Workspace::new(self)?;
         let tree = workspace.directory.diff();
         std::fs::rename(upper, &tree).map_err(io_at("take over", upper))?;
         let root = open_root(&tree)?;
-        strip(root.as_fd())?;
+        strip(root.as_fd(), latest)?;
         let recipe_path = workspace.directory.recipe();
         let file = File::create(&recipe_path).map_err(io_at("make", &recipe_path))?;
         let recipe = RecipeWriter::new(BufWriter::new(file)).map_err(io_at("write", &recipe_path))?;
@@ -118,23 +128,47 @@ impl<W: Write> Sink for Recording<W> {
     }
 }
 
-/// Removes what a layer must not have: sockets, and the overlay's own notes about where files came
-/// from, which would be wrong on another stack.
-fn strip(root: BorrowedFd<'_>) -> Result<()> {
+/// Removes what a layer must not have: sockets, the overlay's own notes about where files came from,
+/// which would be wrong on another stack, and times after `latest`.
+fn strip(root: BorrowedFd<'_>, latest: Option<Timestamp>) -> Result<()> {
     strip_notes(root, c".", b"")?;
     let mut walk = Walk::new(root)?;
     while let Some(visit) = walk.step()? {
-        let Visit::Node { name, stat } = visit else { continue };
+        let (name, stat) = match visit {
+            Visit::Node { name, stat } => (name, stat),
+            Visit::Left { name } => {
+                // Only now, for stripping what is in it has changed it.
+                limit_time(walk.directory(), &name, latest)?;
+                continue;
+            }
+        };
         match node::file_type(&stat) {
             FileType::Socket => rustix::fs::unlinkat(walk.directory(), &name, AtFlags::empty())
                 .map_err(Error::io("remove", walk.path()))?,
-            _ => strip_notes(walk.directory(), &name, walk.path())?,
-        }
-        if node::file_type(&stat) == FileType::Directory {
-            walk.descend(&name)?;
+            FileType::Directory => {
+                strip_notes(walk.directory(), &name, walk.path())?;
+                walk.descend(&name)?;
+            }
+            _ => {
+                strip_notes(walk.directory(), &name, walk.path())?;
+                limit_time(walk.directory(), &name, latest)?;
+            }
         }
     }
-    Ok(())
+    limit_time(root, c".", latest)
+}
+
+fn limit_time(directory: BorrowedFd<'_>, name: &std::ffi::CStr, latest: Option<Timestamp>) -> Result<()> {
+    let Some(latest) = latest else { return Ok(()) };
+    let error = |errno| Error::io::<rustix::io::Errno>("set the time of", name.to_bytes())(errno);
+    let Some(stat) = node::stat(directory, name).map_err(error)? else { return Ok(()) };
+    let latest = Time::from(latest);
+    let changed = node::mtime(&stat);
+    if (changed.seconds, changed.nanoseconds) <= (latest.seconds, latest.nanoseconds) {
+        return Ok(());
+    }
+    rustix::fs::utimensat(directory, name, &node::timestamps(latest), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(error)
 }
 
 fn strip_notes(directory: BorrowedFd<'_>, name: &std::ffi::CStr, path: &[u8]) -> Result<()> {

@@ -1,6 +1,8 @@
 //! One binary for all behaviour tests; a module per command, named as the command is.
 
 mod archive_hostile;
+mod builder_build;
+mod builder_output;
 mod container_attach;
 mod container_cp;
 mod container_create;

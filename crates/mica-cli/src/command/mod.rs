@@ -4,6 +4,7 @@
 //! its arguments and its execution. A command's flags are a function, so that only the command
 //! that was typed is ever put together.
 
+pub mod builder;
 pub mod container;
 pub mod grammar;
 pub mod image;
@@ -112,6 +113,8 @@ pub struct Noun {
 
 /// The nouns of the commands that exist.
 pub const NOUNS: &[Noun] = &[
+    Noun { name: "builder", summary: "Manage builds" },
+    Noun { name: "buildx", summary: "Build images" },
     Noun { name: "container", summary: "Manage containers" },
     Noun { name: "image", summary: "Manage images" },
     Noun { name: "system", summary: "Manage the engine" },
@@ -120,7 +123,12 @@ pub const NOUNS: &[Noun] = &[
 
 /// All commands.
 pub fn all() -> impl Iterator<Item = &'static Command> {
-    container::COMMANDS.iter().chain(image::COMMANDS).chain(system::COMMANDS).chain(volume::COMMANDS)
+    builder::COMMANDS
+        .iter()
+        .chain(container::COMMANDS)
+        .chain(image::COMMANDS)
+        .chain(system::COMMANDS)
+        .chain(volume::COMMANDS)
 }
 
 /// The command that `path` names exactly.

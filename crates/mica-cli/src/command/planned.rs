@@ -9,7 +9,7 @@ pub struct PlannedCommand {
     pub awaits: &'static str,
 }
 
-const BUILDS: &str = "builds";
+const BUILDS: &str = "a later version of builds";
 const NETWORKS: &str = "networks";
 const REGISTRIES: &str = "registries";
 const ENGINE_API: &str = "the Engine API";
@@ -20,11 +20,9 @@ const fn planned(path: &'static str, awaits: &'static str) -> PlannedCommand {
 
 /// All of them; a noun stands for all its verbs.
 pub const COMMANDS: &[PlannedCommand] = &[
-    planned("build", BUILDS),
+    planned("bake", BUILDS),
     planned("builder", BUILDS),
     planned("buildx", BUILDS),
-    planned("bake", BUILDS),
-    planned("image build", BUILDS),
     planned("push", REGISTRIES),
     planned("image push", REGISTRIES),
     planned("login", REGISTRIES),

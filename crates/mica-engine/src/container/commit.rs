@@ -101,7 +101,7 @@ fn describe(
 }
 
 /// Whether it is the digest of an archive of nothing but its end: two blocks of zeros.
-fn is_empty(diff_id: Digest) -> bool {
+pub(crate) fn is_empty(diff_id: Digest) -> bool {
     diff_id == digest_of(&[0; 1024])
 }
 

@@ -138,7 +138,7 @@ impl Local {
         Ok((Definition { version: 1, config, host_config, command, layers, mounts }, warnings))
     }
 
-    fn check_host_config(&self, host_config: &mut HostConfig) -> Result<Vec<String>> {
+    pub(crate) fn check_host_config(&self, host_config: &mut HostConfig) -> Result<Vec<String>> {
         let mode = host_config.network_mode.as_str();
         match mode {
             // Without networks a container has none; the network issue makes a bridge the default.
@@ -181,11 +181,17 @@ impl Local {
         make_layer_directory(&disk.upper())?;
         take_root_attributes(&disk.upper(), definition.layers.last())?;
         make_layer_directory(&disk.work())?;
+        self.write_host_files(&disk, definition)?;
+        Ok(lock)
+    }
+
+    /// Writes the files that tell a container its name and those of others.
+    #[expect(clippy::unused_self, reason = "networks will tell names that the engine knows")]
+    pub(crate) fn write_host_files(&self, disk: &ContainerDisk, definition: &Definition) -> Result<()> {
         write_file(&disk.hostname(), format!("{}\n", definition.config.hostname).as_bytes())?;
         write_file(&disk.hosts(), hosts(definition).as_bytes())?;
         let resolvers = std::fs::read("/etc/resolv.conf").unwrap_or_default();
-        write_file(&disk.resolv_conf(), &resolvers)?;
-        Ok(lock)
+        write_file(&disk.resolv_conf(), &resolvers)
     }
 
     fn store(
@@ -222,7 +228,7 @@ impl Local {
 
 /// Makes a container's directory and locks it; one that was taken for a leftover before the lock was
 /// held is made again.
-fn lock_new_directory(disk: &ContainerDisk, id: &ContainerId) -> Result<std::fs::File> {
+pub(crate) fn lock_new_directory(disk: &ContainerDisk, id: &ContainerId) -> Result<std::fs::File> {
     loop {
         make_directory(disk.directory())?;
         match crate::lock::container(disk, id) {
@@ -233,7 +239,7 @@ fn lock_new_directory(disk: &ContainerDisk, id: &ContainerId) -> Result<std::fs:
 }
 
 /// The root directory of an overlay has the owner and mode of the uppermost layer's.
-fn take_root_attributes(upper: &Path, top: Option<&PathBuf>) -> Result<()> {
+pub(crate) fn take_root_attributes(upper: &Path, top: Option<&PathBuf>) -> Result<()> {
     let Some(top) = top else { return Ok(()) };
     let fail = |source| Error::io("set the owner and mode of", upper, source);
     let model = std::fs::metadata(top).map_err(|source| match source.kind() {

@@ -125,7 +125,7 @@ impl Local {
         }
     }
 
-    fn start_plan(
+    pub(crate) fn start_plan(
         &self,
         record: &Record,
         definition: &Definition,
@@ -165,6 +165,7 @@ impl Local {
             after_exit: host.auto_remove.then(|| self.removal_after_exit(record)),
             joined,
             held: None,
+            ends_with_clients: false,
         };
         Ok((plan, warnings))
     }

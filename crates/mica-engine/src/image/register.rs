@@ -100,6 +100,8 @@ impl Local {
         let mut records = Vec::new();
         for image in images {
             let layers = self.register_layers(image.config.diff_ids(), fresh)?;
+            // A build may have left some that are not durable yet.
+            self.layers.make_durable(&layers.iter().map(LayerRecord::key).collect::<Vec<_>>())?;
             self.blobs.store(image.config.document())?;
             records.push(image_record(image, layers));
         }

@@ -75,6 +75,7 @@ impl Local {
             used.extend(definition.layers);
             used.extend(definition.mounts.into_iter().flat_map(MountRecord::into_layers));
         }
+        used.extend(self.cached_layers()?);
         Ok(used)
     }
 }

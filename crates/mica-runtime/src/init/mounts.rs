@@ -63,6 +63,12 @@ fn open_source(plan: &MountPlan, source: &str, reach: Reach) -> Chapter<OwnedFd>
     let failed = |errno| SetupError::new(SetupStep::Mount, source, errno);
     let whole = openat(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
     let place = part_of(&whole, plan)?.unwrap_or(whole);
+    if let Some(identity) = plan.identity {
+        let stat = rustix::fs::fstat(&place).map_err(failed)?;
+        if (stat.st_dev, stat.st_ino) != identity {
+            return Err(failed(Errno::STALE));
+        }
+    }
     let copy = copy_tree(place.as_fd(), reach).map_err(failed)?;
     set_attributes(&copy, plan).map_err(failed)?;
     Ok(copy)

@@ -29,6 +29,9 @@ const CLIENTS_MAX: usize = 512;
 /// How long nobody is let in after there was no descriptor for somebody.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// The signal that nothing can ignore.
+const KILL: i32 = 9;
+
 /// How long nothing must happen before memory is given back, in seconds.
 const IDLE_SECONDS: i64 = 1;
 
@@ -47,6 +50,8 @@ pub(super) struct Relay {
     terminal: Option<OwnedFd>,
     feed: Feed,
     close_after_first: bool,
+    /// Nobody attached means that nobody wants it any more.
+    ends_with_clients: bool,
     log: Log,
     buffer: Vec<u8>,
     /// Until then nobody is let in, because there was no descriptor for them.
@@ -102,6 +107,7 @@ impl Relay {
             terminal: newborn.terminal,
             feed: Feed::new(input),
             close_after_first,
+            ends_with_clients: order.ends_with_clients,
             log: newborn.log,
             buffer: Vec::new(),
             accept_at: None,
@@ -136,6 +142,11 @@ impl Relay {
                     Watched::Log => self.log.flush(),
                     Watched::Client(index) => self.serve(index, flags),
                 }
+            }
+            if self.ends_with_clients && self.clients.is_empty() {
+                // One that has just ended is noticed in the next turn.
+                let _ = mica_sys::signal::send(self.pidfd.as_fd(), KILL);
+                self.ends_with_clients = false;
             }
         }
     }

@@ -155,6 +155,21 @@ impl ContainerPlan {
         self
     }
 
+    /// The container with further mounts, made after the others. What a bind shows must have the
+    /// device and inode that are given with it.
+    ///
+    /// # Errors
+    /// As for those of a document.
+    pub fn with_mounts(
+        mut self,
+        mounts: &[(oci_spec::runtime::Mount, Option<(u64, u64)>)],
+    ) -> Result<Self, PlanError> {
+        for (mount, identity) in mounts {
+            self.mounts.push(MountPlan { identity: *identity, ..MountPlan::from_oci(mount)? });
+        }
+        Ok(self)
+    }
+
     /// The capabilities that the first process can ever gain, as a mask.
     pub fn bounding_set(&self) -> u64 {
         self.process.bounding_set()

@@ -67,6 +67,9 @@ pub struct StartPlan {
     /// A descriptor that the monitor keeps open until the run can be seen in the run directory: a
     /// lock that is to outlive a starter who is killed after handing the plan over.
     pub held: Option<OwnedFd>,
+    /// Whether the container is killed when nobody is attached to it any more, be it that the starter
+    /// was killed: for what nobody else would ever look after.
+    pub ends_with_clients: bool,
 }
 
 /// An open namespace of another container, from [`crate::namespace`].

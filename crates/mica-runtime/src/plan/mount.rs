@@ -20,6 +20,9 @@ pub struct MountPlan {
     pub propagation: u64,
     /// Only this part of what would appear, a path that stays inside it; empty for the whole.
     pub part: String,
+    /// Device and inode that the source of a bind must have, where its name could have been given to
+    /// something else meanwhile.
+    pub identity: Option<(u64, u64)>,
 }
 
 /// What an option begins with that names a part of the source. Options that begin with `x-` are not
@@ -111,6 +114,7 @@ impl MountPlan {
             attributes_recursive: options.attributes_recursive,
             propagation: options.propagation,
             part: options.part,
+            identity: None,
         })
     }
 

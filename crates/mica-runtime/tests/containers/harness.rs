@@ -133,6 +133,7 @@ impl Container {
             after_exit: None,
             joined: Vec::new(),
             held: None,
+            ends_with_clients: false,
         }
     }
 

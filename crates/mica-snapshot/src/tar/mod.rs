@@ -109,6 +109,16 @@ pub(crate) struct Time {
     pub(crate) nanoseconds: u32,
 }
 
+impl From<mica_model::Timestamp> for Time {
+    fn from(time: mica_model::Timestamp) -> Self {
+        let nanoseconds = time.nanoseconds();
+        Self {
+            seconds: nanoseconds.div_euclid(1_000_000_000),
+            nanoseconds: u32::try_from(nanoseconds.rem_euclid(1_000_000_000)).unwrap_or(0),
+        }
+    }
+}
+
 /// Everything about a file but its name, type and content.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Metadata {

@@ -37,7 +37,7 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 /// Standard input as a file of its own, which the engine may read from any thread.
-fn standard_input(context: &Context<'_>) -> Result<File, Failure> {
+pub(crate) fn standard_input(context: &Context<'_>) -> Result<File, Failure> {
     context.input_descriptor().try_clone_to_owned().map(File::from).map_err(|source| Failure::File {
         action: "read",
         path: "standard input".to_owned(),

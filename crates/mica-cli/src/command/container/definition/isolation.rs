@@ -17,8 +17,20 @@ pub fn flags() -> Vec<Arg> {
         number("oom-score-adj", "Tune host's OOM preferences (-1000 to 1000)"),
         switch("privileged", "Give extended privileges to this container"),
         list("sysctl", "map", "Sysctl options (default map[])").value_parser(parse_sysctl),
-        list("ulimit", "ulimit", "Ulimit options (default [])").value_parser(parse_limit),
+        ulimit_flag(),
     ]
+}
+
+/// `--ulimit`.
+pub fn ulimit_flag() -> Arg {
+    list("ulimit", "ulimit", "Ulimit options (default [])").value_parser(parse_limit)
+}
+
+/// The limits that were typed; the last of a name wins.
+pub fn limits(matches: &Matches) -> Vec<Ulimit> {
+    let limits = matches.list("ulimit").into_iter().filter_map(|typed| limit(&typed).ok());
+    let limits: BTreeMap<String, Ulimit> = limits.map(|limit| (limit.name.clone(), limit)).collect();
+    limits.into_values().collect()
 }
 
 /// Puts what was typed into the request.
@@ -40,10 +52,7 @@ pub fn apply(matches: &Matches, host: &mut HostConfig) {
     let devices = matches.list("device").iter().map(|typed| device(typed)).collect();
     host.resources.devices = Some(devices);
     host.resources.device_cgroup_rules = unless_empty(matches.list("device-cgroup-rule"));
-    // The last of a name wins.
-    let limits = matches.list("ulimit").into_iter().filter_map(|typed| limit(&typed).ok());
-    let limits: BTreeMap<String, Ulimit> = limits.map(|limit| (limit.name.clone(), limit)).collect();
-    host.resources.ulimits = Some(limits.into_values().collect());
+    host.resources.ulimits = Some(limits(matches));
 }
 
 /// Names in one form, each once, in order; "all" outdoes the others, and adding outdoes dropping.

@@ -1,0 +1,105 @@
+//! `mica build --output` and `--call`: results that are no image, and questions that build nothing.
+
+use e2e::World;
+use std::fs;
+use std::time::{Duration, Instant};
+
+fn context(world: &World, dockerfile: &str) -> std::path::PathBuf {
+    let directory = world.scratch().join("context");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("Dockerfile"), dockerfile).unwrap();
+    directory
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_results_go_to_directories_and_archives() {
+    let world = World::with_busybox();
+    let dockerfile = "FROM busybox AS made\nRUN mkdir /out && echo made > /out/file\nFROM scratch\nCOPY --from=made /out /\n";
+    let directory = context(&world, dockerfile);
+    let out = world.scratch().join("out");
+    let flag = format!("type=local,dest={}", out.display());
+    world.invoke(["build", "-o", &flag, "."]).directory(&directory).run().success();
+    assert_eq!(fs::read(out.join("file")).unwrap(), b"made\n");
+    let tar = world.invoke(["build", "-o", "-", "."]).directory(&directory).run().success().stdout();
+    assert!(tar.contains("file") && tar.contains("made\n"));
+    // None of these is an image of the store.
+    assert_eq!(world.mica(["images", "-q"]).success().lines().len(), 1);
+    let archive = world.scratch().join("image.tar");
+    let flag = format!("type=oci,dest={}", archive.display());
+    world.invoke(["build", "-t", "from-archive", "-o", &flag, "."]).directory(&directory).run().success();
+    world.mica(["image", "inspect", "from-archive"]).failure();
+    world.mica(["load", "-i", archive.to_str().unwrap()]).success().stdout_contains("from-archive:latest");
+    world.mica(["image", "inspect", "from-archive"]).success();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_an_archive_is_the_same_bytes_with_an_epoch() {
+    let archives = [1, 2].map(|_| {
+        let world = World::with_busybox();
+        let directory = context(&world, "FROM busybox\nRUN date > /proc/self/fd/2; touch /x\nCOPY . /c\n");
+        let archive = world.scratch().join("image.tar");
+        let flag = format!("type=oci,dest={}", archive.display());
+        let build = world.invoke(["build", "-t", "same:1", "-o", &flag, "."]).directory(&directory);
+        build.env("SOURCE_DATE_EPOCH", "1700000000").run().success();
+        fs::read(&archive).unwrap()
+    });
+    assert!(archives[0] == archives[1]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_questions_are_answered_without_building() {
+    let world = World::with_busybox();
+    let dockerfile = "# what to call\nARG GLOBAL=1\nFROM busybox AS first\nARG OWN=2\nRUN false\nFROM first AS last\nCMD shell form\n";
+    let directory = context(&world, dockerfile);
+    let ask = |flag: &str| world.invoke(["build", flag, "."]).directory(&directory).run();
+    ask("--check").code(1).stdout_contains("JSONArgsRecommended").stdout_contains("Dockerfile:7");
+    ask("--call=targets").success().stdout_contains("first").stdout_contains("last");
+    ask("--call=outline").success().stdout_contains("OWN");
+    assert!(ask("--call=targets,format=json").success().json()["targets"].is_array());
+    ask("--call=nonsense").failure();
+    let directory = context(&world, "FROM busybox\nCMD shell form\n");
+    world
+        .invoke(["build", "."])
+        .directory(&directory)
+        .run()
+        .success()
+        .stderr_contains("1 warning found")
+        .stderr_contains("JSONArgsRecommended");
+    let directory = context(&world, "# check=error=true\nFROM busybox\nRUN echo ran\nCMD shell form\n");
+    let refused = world.invoke(["build", "."]).directory(&directory).run();
+    refused.code(1).stderr_contains("lint violation found for rules: JSONArgsRecommended");
+    assert!(!refused.stderr().contains("] RUN echo ran"));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_killed_build_takes_its_command_along_and_leaves_what_was_done() {
+    let world = World::with_busybox();
+    let directory =
+        context(&world, "FROM busybox\nRUN echo first > /first\nRUN echo begun > /second; sleep 1000\n");
+    let mut build = world.invoke(["build", "-t", "built", "."]).directory(&directory).spawn();
+    let limit = Instant::now() + Duration::from_secs(20);
+    let is_sleeping = || {
+        let containers = fs::read_dir(world.root().join("container")).into_iter().flatten().flatten();
+        containers.map(|entry| entry.path().join("upper/second")).any(|path| path.exists())
+    };
+    while !is_sleeping() {
+        assert!(Instant::now() < limit, "the second command does not run");
+        std::thread::yield_now();
+    }
+    build.signal(rustix::process::Signal::KILL);
+    build.wait(Duration::from_secs(10));
+    let directory = context(&world, "FROM busybox\nRUN echo first > /first\nRUN cat /first\n");
+    let again = world.invoke(["build", "-t", "built", "."]).directory(&directory).run();
+    again.success().stderr_contains("#4 CACHED");
+    // What the killed one left is taken away by the next removal; its command has ended by itself.
+    world.mica(["builder", "prune", "-f"]).success();
+    let limit = Instant::now() + Duration::from_secs(10);
+    while fs::read_dir(world.root().join("container")).unwrap().count() > 0 {
+        assert!(Instant::now() < limit, "the leftover stays");
+        world.mica(["builder", "prune", "-f"]).success();
+    }
+}

@@ -1,0 +1,238 @@
+//! Builds: what is asked for, what is told on the way, and what comes out.
+
+use crate::types::host_config::Ulimit;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+
+/// What to build and how.
+#[derive(Debug, Default)]
+pub struct BuildRequest {
+    /// The files that the build may copy.
+    pub context: BuildContext,
+    /// The Dockerfile; nothing means the one in the context.
+    pub dockerfile: Option<BuildFile>,
+    /// What the context leaves out; nothing means its own `.dockerignore`.
+    pub ignore: Option<String>,
+    /// Names of the result.
+    pub tags: Vec<String>,
+    /// The stage to build; the last one if empty.
+    pub target: String,
+    /// `--build-arg`.
+    pub arguments: BTreeMap<String, String>,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// `--build-context`: a directory, or `docker-image://NAME`.
+    pub contexts: BTreeMap<String, String>,
+    /// The platform of the result; that of the host if empty.
+    pub platform: String,
+    /// Does every step again.
+    pub no_cache: bool,
+    /// Does every step of these stages again.
+    pub no_cache_stages: Vec<String>,
+    /// The network of `RUN`: `default`, `none` or `host`.
+    pub network: String,
+    /// Lines for `/etc/hosts`: `name:address`.
+    pub extra_hosts: Vec<String>,
+    /// Size of `/dev/shm` in bytes; 0 is the usual.
+    pub shm_size_bytes: i64,
+    /// Limits of processes.
+    pub ulimits: Vec<Ulimit>,
+    /// Parent of the cgroups of steps.
+    pub cgroup_parent: String,
+    /// What steps may be lent.
+    pub secrets: Vec<BuildSecret>,
+    /// Agents by id: paths of sockets.
+    pub agents: BTreeMap<String, PathBuf>,
+    /// Rights beyond those of containers: `network.host`, `security.insecure`.
+    pub entitlements: Vec<String>,
+    /// Seconds since the epoch after which nothing in the result is said to have been made.
+    pub source_date_epoch: Option<i64>,
+    /// Makes one layer of all that the build adds.
+    pub squash: bool,
+    /// Whether the result becomes an image of the store.
+    pub store: bool,
+    /// Where else the result goes.
+    pub outputs: Vec<BuildOutput>,
+    /// Asks for base images anew, even if they are here.
+    pub pull: bool,
+}
+
+/// The files that a build may copy.
+#[derive(Debug, Default)]
+pub enum BuildContext {
+    /// None.
+    #[default]
+    Empty,
+    /// A directory, read where it is.
+    Directory(PathBuf),
+    /// A tar archive, which may be compressed.
+    Archive(File),
+}
+
+/// A Dockerfile that is not in the context, or not where it usually is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildFile {
+    /// Its text, and its name for messages.
+    Text {
+        /// As people know it.
+        name: String,
+        /// What is in it.
+        text: String,
+    },
+    /// Its path in the context.
+    InContext(String),
+}
+
+/// Something that steps may see and that nothing keeps.
+#[derive(Clone)]
+pub struct BuildSecret {
+    /// Its id.
+    pub id: String,
+    /// What it is.
+    pub content: Vec<u8>,
+}
+
+impl std::fmt::Debug for BuildSecret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("BuildSecret").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Where a result goes besides the store.
+#[derive(Debug)]
+pub enum BuildOutput {
+    /// Its files, into a directory.
+    Files(PathBuf),
+    /// Its files, as a tar archive.
+    Tar(File),
+    /// The image, as an archive that docker and OCI tools read.
+    Archive(File),
+}
+
+/// A piece of news of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildEvent {
+    /// A step begins.
+    Begin {
+        /// Its number, from 1.
+        step: u32,
+        /// What is shown of it.
+        name: String,
+    },
+    /// A line about it.
+    Note {
+        /// Its number.
+        step: u32,
+        /// The line.
+        text: String,
+    },
+    /// Output of its program.
+    Output {
+        /// Its number.
+        step: u32,
+        /// As it came.
+        bytes: Vec<u8>,
+    },
+    /// It was done before.
+    Cached {
+        /// Its number.
+        step: u32,
+    },
+    /// It is done.
+    Done {
+        /// Its number.
+        step: u32,
+    },
+    /// It failed, or was given up because another one has failed.
+    Failed {
+        /// Its number.
+        step: u32,
+        /// Why; nothing if it was given up.
+        reason: Option<String>,
+    },
+    /// What the linter has found.
+    Warnings {
+        /// A line for each, after a line with their number.
+        text: String,
+    },
+    /// Why the build failed: the place in the Dockerfile.
+    Excerpt {
+        /// Some lines of it, the wrong ones marked.
+        text: String,
+    },
+}
+
+/// What came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildOutcome {
+    /// The image's id.
+    pub image_id: String,
+    /// Its names, in short.
+    pub names: Vec<String>,
+}
+
+/// What may be asked of a Dockerfile without building it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildQuestion {
+    /// What the linter finds.
+    Check,
+    /// Which stages can be built.
+    Targets,
+    /// What a build of the target takes.
+    Outline,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BuildAnswer {
+    /// For people.
+    pub text: String,
+    /// For programs.
+    pub document: serde_json::Value,
+    /// Whether a check has found something.
+    pub has_problems: bool,
+}
+
+/// A step that need not be done again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildCacheRecord {
+    /// Its key.
+    pub id: String,
+    /// What is shown of it.
+    pub description: String,
+    /// `regular`, or `exec.cachemount` for the directories of `--mount=type=cache`.
+    pub kind: String,
+    /// Bytes on the disk.
+    pub size: u64,
+    /// When it was made, in seconds since the epoch.
+    pub created: i64,
+    /// When it was used last.
+    pub last_used: i64,
+    /// How often it was used.
+    pub uses: u64,
+    /// Whether a build or an image needs it just now.
+    pub in_use: bool,
+    /// Whether images have its layer too.
+    pub shared: bool,
+}
+
+/// What of the cache goes.
+#[derive(Debug, Clone, Default)]
+pub struct BuildPruneOptions {
+    /// Also what images have.
+    pub all: bool,
+    /// Keeps so many bytes of what was used last.
+    pub keep_bytes: Option<u64>,
+    /// Keeps what was used in the last so many seconds.
+    pub keep_seconds: Option<i64>,
+}
+
+/// What of the cache went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BuildPruned {
+    /// Keys.
+    pub ids: Vec<String>,
+    /// Bytes.
+    pub reclaimed: u64,
+}

@@ -1,0 +1,258 @@
+//! From a Dockerfile to a graph: which stage stands on which, and which ones the target needs.
+
+use crate::dockerfile::{Dockerfile, Globals, Inputs, ParseError, PlatformArguments, Span, Stage};
+use std::collections::BTreeMap;
+
+/// What a build is told besides the Dockerfile.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The stage to build; the last one if absent.
+    pub target: Option<String>,
+    /// `--build-arg`.
+    pub arguments: BTreeMap<String, String>,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// `--platform`: the platform of the result; that of this host if empty.
+    pub platform: String,
+    /// The platform of this host: `linux/amd64`.
+    pub host_platform: String,
+    /// Does every step again.
+    pub no_cache: bool,
+    /// Does every step of these stages again.
+    pub no_cache_stages: Vec<String>,
+    /// `--build-context`: what names mean.
+    pub contexts: BTreeMap<String, NamedContext>,
+}
+
+impl Options {
+    /// What the variables of the file begin with.
+    pub fn inputs(&self) -> Inputs {
+        Inputs {
+            given: self.arguments.clone(),
+            build_platform: platform(&self.host_platform),
+            target_platform: platform(self.wanted_platform()),
+            target: self.target.clone().filter(|target| !target.is_empty()),
+        }
+    }
+
+    /// The platform of the result.
+    pub(crate) fn wanted_platform(&self) -> &str {
+        if self.platform.is_empty() { &self.host_platform } else { &self.platform }
+    }
+}
+
+fn platform(name: &str) -> PlatformArguments {
+    let mut parts = name.splitn(3, '/').map(str::to_owned);
+    let mut next = || parts.next().unwrap_or_default();
+    PlatformArguments { os: next(), architecture: next(), variant: next(), os_version: String::new() }
+}
+
+/// What the name of a further context means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// An image.
+    Image(String),
+    /// Files, which the worker knows.
+    Files,
+}
+
+/// What a stage begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// Nothing.
+    Scratch,
+    /// An earlier stage.
+    Stage(usize),
+    /// An image by name.
+    Image(String),
+}
+
+/// What `--from` means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum From {
+    /// An earlier stage.
+    Stage(usize),
+    /// A named context of files.
+    Files(String),
+    /// An image by name.
+    Image(String),
+}
+
+/// What is wrong with a plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanProblem {
+    /// No such stage.
+    #[error("target stage {name:?} could not be found{}", suggestion.as_ref().map(|near| format!(" (did you mean {near}?)")).unwrap_or_default())]
+    NoTarget {
+        /// As it was given.
+        name: String,
+        /// A stage with nearly the same name.
+        suggestion: Option<String>,
+    },
+    /// `--from` of a stage that does not come before.
+    #[error("circular dependency detected on stage: {name}")]
+    Circular {
+        /// The stage.
+        name: String,
+    },
+    /// `FROM` a context of files.
+    #[error("the context {name:?} is a directory and cannot be a base image")]
+    FilesAsBase {
+        /// Its name.
+        name: String,
+    },
+    /// Words that cannot be expanded.
+    #[error("{0}")]
+    Language(crate::dockerfile::Problem),
+    /// An instruction whose expanded words make no sense.
+    #[error("{message}")]
+    Instruction {
+        /// In docker's words.
+        message: String,
+    },
+}
+
+/// A problem with its place.
+pub(crate) type Placed = (PlanProblem, Option<Span>);
+
+pub(crate) fn placed(error: ParseError) -> Placed {
+    (PlanProblem::Language(error.problem), Some(error.span))
+}
+
+/// A planned stage.
+#[derive(Debug)]
+pub(crate) struct PlannedStage {
+    pub(crate) base: Base,
+    pub(crate) platform: Option<String>,
+}
+
+/// The graph.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) file: &'a Dockerfile,
+    pub(crate) options: &'a Options,
+    pub(crate) stages: Vec<PlannedStage>,
+    pub(crate) target: usize,
+    /// The values of the arguments before the first stage.
+    pub(crate) globals: Globals,
+}
+
+impl<'a> Plan<'a> {
+    /// Plans; nothing is read or run.
+    pub(crate) fn new(file: &'a Dockerfile, options: &'a Options) -> Result<Self, Placed> {
+        let globals = Globals::new(file, &options.inputs()).map_err(placed)?;
+        let target = target(file, options).map_err(|problem| (problem, None))?;
+        let mut plan = Self { file, options, stages: Vec::new(), target, globals };
+        for (index, stage) in file.stages.iter().enumerate() {
+            let planned = plan.stage(index, stage)?;
+            plan.stages.push(planned);
+        }
+        Ok(plan)
+    }
+
+    fn stage(&self, index: usize, stage: &Stage) -> Result<PlannedStage, Placed> {
+        let name = self.globals.base(stage).map_err(placed)?;
+        let platform = self.globals.platform(stage).map_err(placed)?.filter(|text| !text.is_empty());
+        let base = match (self.options.contexts.get(&name), self.stage_named(&name, index)) {
+            (Some(NamedContext::Image(image)), _) => Base::Image(image.clone()),
+            (Some(NamedContext::Files), _) => {
+                return Err((PlanProblem::FilesAsBase { name }, Some(stage.base.span)));
+            }
+            (None, Some(stage)) => Base::Stage(stage),
+            (None, None) if name == "scratch" => Base::Scratch,
+            (None, None) => Base::Image(name),
+        };
+        Ok(PlannedStage { base, platform })
+    }
+
+    /// The last stage of a name among those before `before`.
+    fn stage_named(&self, name: &str, before: usize) -> Option<usize> {
+        let is_it =
+            |stage: &Stage| stage.name.as_ref().is_some_and(|known| known.value.eq_ignore_ascii_case(name));
+        self.file.stages[..before].iter().rposition(is_it)
+    }
+
+    /// What `--from` means in stage `current`.
+    pub(crate) fn from(&self, name: &str, current: usize) -> Result<From, PlanProblem> {
+        match self.options.contexts.get(name) {
+            Some(NamedContext::Image(image)) => return Ok(From::Image(image.clone())),
+            Some(NamedContext::Files) => return Ok(From::Files(name.to_owned())),
+            None => {}
+        }
+        if let Some(stage) = self.stage_named(name, current) {
+            return Ok(From::Stage(stage));
+        }
+        let circular = || PlanProblem::Circular { name: name.to_owned() };
+        if self.stage_named(name, self.file.stages.len()).is_some() {
+            return Err(circular());
+        }
+        match name.parse::<usize>() {
+            Ok(number) if number < current => Ok(From::Stage(number)),
+            Ok(number) if number < self.file.stages.len() => Err(circular()),
+            _ => Ok(From::Image(name.to_owned())),
+        }
+    }
+
+    /// The stages that a stage certainly needs, by what is written.
+    pub(crate) fn needs(&self, index: usize) -> Vec<usize> {
+        let mut needed = Vec::new();
+        if let Base::Stage(base) = self.stages[index].base {
+            needed.push(base);
+        }
+        // What cannot be told yet is asked for when the instruction's turn comes.
+        for name in self.globals.references(&self.file.stages[index]).unwrap_or_default() {
+            if let Ok(From::Stage(stage)) = self.from(&name.value, index) {
+                needed.push(stage);
+            }
+        }
+        needed
+    }
+
+    /// What is shown of a stage before the numbers of its steps.
+    pub(crate) fn label(&self, index: usize) -> String {
+        match &self.file.stages[index].name_as_written {
+            _ if self.file.stages.len() == 1 => String::new(),
+            Some(name) => format!("{name} "),
+            None => format!("stage-{index} "),
+        }
+    }
+
+    /// Whether a stage is to be done again.
+    pub(crate) fn is_uncached(&self, index: usize) -> bool {
+        let name = self.file.stages[index].name.as_ref().map_or("", |name| &name.value);
+        let number = index.to_string();
+        let is_named = |wanted: &String| wanted.eq_ignore_ascii_case(name) || *wanted == number;
+        self.options.no_cache || self.options.no_cache_stages.iter().any(is_named)
+    }
+}
+
+/// The stage that is to be built.
+///
+/// # Errors
+/// When there is none of that name.
+pub fn target(file: &Dockerfile, options: &Options) -> Result<usize, PlanProblem> {
+    let last = file.stages.len().saturating_sub(1);
+    let Some(wanted) = options.target.as_deref().filter(|wanted| !wanted.is_empty()) else { return Ok(last) };
+    let names = || file.stages.iter().map(|stage| stage.name.as_ref().map_or("", |name| &name.value));
+    if let Some(found) =
+        names().collect::<Vec<_>>().iter().rposition(|name| name.eq_ignore_ascii_case(wanted))
+    {
+        return Ok(found);
+    }
+    match wanted.parse::<usize>() {
+        Ok(number) if number <= last => Ok(number),
+        _ => {
+            let near = |name: &&str| name.len().abs_diff(wanted.len()) <= 2 && is_near(name, wanted);
+            let suggestion = names().find(near).map(str::to_owned);
+            Err(PlanProblem::NoTarget { name: wanted.to_owned(), suggestion })
+        }
+    }
+}
+
+/// Whether two names differ in so little that one was meant for the other.
+fn is_near(one: &str, other: &str) -> bool {
+    let same_start = one.chars().zip(other.chars()).take_while(|(a, b)| a == b).count();
+    let same_end = one.chars().rev().zip(other.chars().rev()).take_while(|(a, b)| a == b).count();
+    let longest = one.chars().count().max(other.chars().count());
+    same_start + same_end + 2 >= longest && longest > 2
+}

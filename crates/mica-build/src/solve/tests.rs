@@ -1,0 +1,167 @@
+//! What the solver does with a worker that only pretends.
+
+use super::*;
+use crate::dockerfile::parse;
+use crate::image::Root;
+use crate::worker::{Change, CopyStep, Origin, RunStep};
+use mica_model::{Digest, Timestamp};
+use std::collections::HashMap;
+
+/// Remembers what it was asked, and invents layers.
+#[derive(Default)]
+struct Pretender {
+    done: Mutex<Vec<String>>,
+    kept: Mutex<HashMap<Digest, Change>>,
+    failing: Option<&'static str>,
+    on_build: Vec<String>,
+}
+
+impl Pretender {
+    fn did(&self, what: String) -> Result<Change, String> {
+        if self.failing.is_some_and(|failing| what.contains(failing)) {
+            return Err(what);
+        }
+        let digest = crate::cache::Key::new(&what).finish();
+        lock(&self.done).push(what);
+        Ok(Change { layer: Some(digest), created: Timestamp::from_nanoseconds(1) })
+    }
+}
+
+impl Worker for Pretender {
+    type Error = String;
+
+    fn image(&self, name: &str, _: Option<&str>) -> Result<Image, String> {
+        if name == "missing" {
+            return Err("not found".to_owned());
+        }
+        let mut image = Image::default();
+        image.config.env = vec!["PATH=/bin".to_owned()];
+        image.config.on_build.clone_from(&self.on_build);
+        Ok(image)
+    }
+
+    fn find(&self, key: &Digest) -> Result<Option<Change>, String> {
+        Ok(lock(&self.kept).get(key).cloned())
+    }
+
+    fn keep(&self, key: &Digest, change: &Change, _: &str) -> Result<(), String> {
+        lock(&self.kept).insert(*key, change.clone());
+        Ok(())
+    }
+
+    fn digest_sources(&self, step: &CopyStep) -> Result<Digest, String> {
+        Ok(crate::cache::Key::new("sources").texts(&step.sources).finish())
+    }
+
+    fn digest_files(&self, _: &Origin, path: &str) -> Result<Digest, String> {
+        Ok(crate::cache::Key::new(path).finish())
+    }
+
+    fn copy(&self, _: &Root, step: &CopyStep, _: StepNumber) -> Result<Change, String> {
+        self.did(format!("copy {} to {}", step.sources.join(" "), step.destination))
+    }
+
+    fn run(&self, _: &Root, step: &RunStep, _: StepNumber) -> Result<Change, String> {
+        self.did(format!("run {} with {}", step.arguments.join(" "), step.environment.join(" ")))
+    }
+
+    fn make_directory(&self, _: &Root, path: &str, _: &str) -> Result<Change, String> {
+        self.did(format!("mkdir {path}"))
+    }
+
+    fn cancel(&self) {}
+}
+
+fn build_with(worker: &Pretender, text: &str, options: &Options) -> Result<Image, SolveError<String>> {
+    solve((&parse(text).unwrap(), options), worker, &|_, _| {}, 1)
+}
+
+fn done(worker: &Pretender) -> Vec<String> {
+    std::mem::take(&mut *lock(&worker.done))
+}
+
+#[test]
+fn only_what_the_target_needs_is_done() {
+    let text =
+        "FROM a AS one\nRUN one\nFROM a AS two\nRUN two\nFROM scratch\nCOPY --from=ONE /x /y\nCMD [\"x\"]\n";
+    let worker = Pretender::default();
+    let image = build_with(&worker, text, &Options::default()).unwrap();
+    assert_eq!(done(&worker), ["run /bin/sh -c one with PATH=/bin", "copy /x to /y"]);
+    assert_eq!(image.root.layers.len(), 1);
+    let history: Vec<_> = image.history.iter().map(|step| step.created_by.as_str()).collect();
+    assert_eq!(history, ["COPY --from=ONE /x /y # buildkit", "CMD [\"x\"]"]);
+    let options = Options { target: Some("two".to_owned()), ..Options::default() };
+    build_with(&worker, text, &options).unwrap();
+    assert_eq!(done(&worker), ["run /bin/sh -c two with PATH=/bin"]);
+}
+
+#[test]
+fn what_was_done_before_is_not_done_again() {
+    let worker = Pretender::default();
+    let text = "FROM a\nARG X=1\nLABEL l=1\nRUN a\nWORKDIR /w\nCOPY f .\n";
+    let first = build_with(&worker, text, &Options::default()).unwrap();
+    assert_eq!(done(&worker).len(), 3);
+    assert_eq!(build_with(&worker, text, &Options::default()).unwrap(), first);
+    assert!(done(&worker).is_empty());
+    // A label decides nothing about files, an argument does.
+    build_with(&worker, &text.replace("l=1", "l=2"), &Options::default()).unwrap();
+    assert!(done(&worker).is_empty());
+    let arguments = [("X".to_owned(), "2".to_owned())].into();
+    build_with(&worker, text, &Options { arguments, ..Options::default() }).unwrap();
+    assert_eq!(done(&worker)[0], "run /bin/sh -c a with PATH=/bin X=2");
+    build_with(&worker, text, &Options { no_cache: true, ..Options::default() }).unwrap();
+    assert_eq!(done(&worker).len(), 3);
+}
+
+#[test]
+fn arguments_come_from_the_line_the_default_or_the_top() {
+    let text = "ARG V=top\nARG W=outer\nFROM a:$V\nARG V\nARG W=inner\nARG N\nENV E=$V\nRUN x\n";
+    let worker = Pretender::default();
+    build_with(&worker, text, &Options::default()).unwrap();
+    assert_eq!(done(&worker), ["run /bin/sh -c x with PATH=/bin V=top W=inner E=top"]);
+}
+
+#[test]
+fn triggers_of_the_base_come_first() {
+    let on_build = vec!["RUN first".to_owned(), "COPY . /second".to_owned()];
+    let worker = Pretender { on_build, ..Pretender::default() };
+    let image = build_with(&worker, "FROM a\nRUN third\n", &Options::default()).unwrap();
+    let done = done(&worker);
+    assert!(
+        done[0].contains("first") && done[1].contains("/second") && done[2].contains("third"),
+        "{done:?}"
+    );
+    assert!(image.config.on_build.is_empty());
+}
+
+#[test]
+fn mistakes_and_failures_end_the_build() {
+    let worker = Pretender { failing: Some("bad"), ..Pretender::default() };
+    let fails = |text, target: Option<&str>| {
+        build_with(&worker, text, &Options { target: target.map(str::to_owned), ..Options::default() })
+            .unwrap_err()
+    };
+    let error = fails("FROM a\nRUN good\nRUN bad\nRUN never\n", None);
+    assert!(matches!(error, SolveError::Step { span: Some(span), .. } if span.start.line == 3));
+    assert_eq!(done(&worker).len(), 1);
+    assert!(matches!(fails("FROM missing\n", None), SolveError::Step { .. }));
+    let error = fails("FROM a AS builder\n", Some("bulider"));
+    let SolveError::Wrong { problem, .. } = error else { panic!("{error:?}") };
+    assert_eq!(problem.to_string(), "target stage \"bulider\" could not be found (did you mean builder?)");
+    let circular = "FROM a AS one\nCOPY --from=two /x /y\nFROM a AS two\nCOPY --from=one /x /y\n";
+    assert!(matches!(fails(circular, None), SolveError::Wrong { problem: PlanProblem::Circular { .. }, .. }));
+    assert!(matches!(
+        fails("ARG X\nFROM $X\n", None),
+        SolveError::Wrong { problem: PlanProblem::Language(_), .. }
+    ));
+}
+
+#[test]
+fn many_stages_need_few_threads_and_no_stack() {
+    let mut text = "FROM a AS s0\nRUN 0\n".to_owned();
+    for number in 1..2000 {
+        text.push_str(&format!("FROM s{} AS s{number}\nRUN {number}\n", number - 1));
+    }
+    let worker = Pretender::default();
+    assert_eq!(build_with(&worker, &text, &Options::default()).unwrap().root.layers.len(), 2000);
+}

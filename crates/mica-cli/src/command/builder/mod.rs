@@ -1,0 +1,13 @@
+//! Commands about builds, one file each.
+
+pub mod build;
+mod context;
+pub mod du;
+mod output;
+mod progress;
+pub mod prune;
+
+use crate::command::Command;
+
+/// All of them.
+pub const COMMANDS: &[Command] = &[build::COMMAND, du::COMMAND, prune::COMMAND];

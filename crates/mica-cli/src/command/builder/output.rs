@@ -1,0 +1,123 @@
+//! `--output`: where the result of a build goes.
+
+use crate::context::Context;
+use crate::report::Failure;
+use mica_api::types::build::BuildOutput;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+
+/// What all of `--output` together mean.
+#[derive(Debug, Default)]
+pub(super) struct Outputs {
+    /// Where the result goes besides the store.
+    pub(super) elsewhere: Vec<BuildOutput>,
+    /// Whether it goes there only.
+    pub(super) is_only_elsewhere: bool,
+    /// Names that the outputs give.
+    pub(super) names: Vec<String>,
+}
+
+/// Reads all of `--output`.
+pub(super) fn read(typed: &[String], context: &Context<'_>) -> Result<Outputs, Failure> {
+    let mut outputs = Outputs { is_only_elsewhere: !typed.is_empty(), ..Outputs::default() };
+    for typed in typed {
+        add(typed, &mut outputs, context)?;
+    }
+    Ok(outputs)
+}
+
+fn add(typed: &str, outputs: &mut Outputs, context: &Context<'_>) -> Result<(), Failure> {
+    let fields = fields(typed)?;
+    let field = |name: &str| fields.get(name).map(String::as_str);
+    let destination = field("dest");
+    let needs = |kind: &str| Failure::refused(format!("dest is required for {kind} exporter"));
+    let known = ["type", "dest", "name", "push", "tar", "rewrite-timestamp", "oci-mediatypes", "compression"];
+    if let Some(unknown) = fields.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(Failure::refused(format!("--output {typed}: {unknown} is not supported by mica")));
+    }
+    if field("push") == Some("true") {
+        return Err(Failure::refused(
+            "--output with push=true is not supported yet by mica: use 'push' afterwards",
+        ));
+    }
+    if field("compression").is_some_and(|kind| kind != "uncompressed") {
+        return Err(Failure::refused("--output: layers of archives are not compressed by mica"));
+    }
+    outputs.names.extend(field("name").into_iter().flat_map(|names| names.split(',')).map(str::to_owned));
+    match field("type").unwrap_or_default() {
+        "local" => {
+            let directory = destination.ok_or_else(|| needs("local"))?;
+            let directory = std::path::absolute(directory).map_err(|source| failed(directory, source))?;
+            outputs.elsewhere.push(BuildOutput::Files(directory));
+        }
+        "tar" => {
+            outputs.elsewhere.push(BuildOutput::Tar(open(destination.ok_or_else(|| needs("tar"))?, context)?))
+        }
+        "oci" => {
+            outputs
+                .elsewhere
+                .push(BuildOutput::Archive(open(destination.ok_or_else(|| needs("oci"))?, context)?));
+        }
+        "docker" => match destination {
+            Some(path) => outputs.elsewhere.push(BuildOutput::Archive(open(path, context)?)),
+            None => outputs.is_only_elsewhere = false,
+        },
+        "image" => outputs.is_only_elsewhere = false,
+        "cacheonly" => {}
+        "registry" => {
+            return Err(Failure::refused(
+                "--output type=registry is not supported yet by mica: use 'push' afterwards",
+            ));
+        }
+        other => return Err(Failure::refused(format!("exporter {other:?} could not be found"))),
+    }
+    Ok(())
+}
+
+/// `key=value` between commas; a lone path is a directory, a lone `-` a tar archive.
+fn fields(typed: &str) -> Result<BTreeMap<String, String>, Failure> {
+    if !typed.contains('=') && !typed.contains(',') {
+        let kind = if typed == "-" { "tar" } else { "local" };
+        let pairs = [("type", kind), ("dest", typed)];
+        return Ok(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect());
+    }
+    let mut fields = BTreeMap::new();
+    for part in typed.split(',') {
+        let (name, value) = part.split_once('=').ok_or_else(|| {
+            Failure::refused(format!("invalid value {part} for --output: expected key=value"))
+        })?;
+        let name = name.to_lowercase();
+        let name = if name == "destination" || name == "output" { "dest".to_owned() } else { name };
+        fields.insert(name, value.to_owned());
+    }
+    Ok(fields)
+}
+
+fn open(path: &str, context: &Context<'_>) -> Result<File, Failure> {
+    if path != "-" {
+        return File::create(path).map_err(|source| failed(path, source));
+    }
+    if context.terminals().output {
+        return Err(Failure::refused("dest file is required: the output would go to a terminal"));
+    }
+    let output = context.output_descriptor().try_clone_to_owned();
+    output.map(File::from).map_err(|source| failed("standard output", source))
+}
+
+fn failed(path: &str, source: std::io::Error) -> Failure {
+    Failure::File { action: "write", path: PathBuf::from(path).display().to_string(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_forms_mean_a_directory_or_an_archive() {
+        assert_eq!(fields("out").unwrap()["type"], "local");
+        assert_eq!(fields("-").unwrap()["type"], "tar");
+        assert_eq!(fields("type=oci,dest=x.tar").unwrap()["dest"], "x.tar");
+        assert!(fields("type=oci,x").is_err());
+    }
+}

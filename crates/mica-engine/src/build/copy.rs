@@ -1,0 +1,352 @@
+//! `COPY`, `ADD` and `WORKDIR`: files come onto a state.
+
+use super::context::{Tree, literal};
+use super::owner;
+use super::places::{Place, read_only};
+use super::worker::Builder;
+use crate::error::{Error, Result};
+use mica_build::ignore::IgnoreRules;
+use mica_build::image::Root;
+use mica_build::worker::{Change, CopyStep, Origin, StepNumber};
+use mica_image::decompress;
+use mica_model::Digest;
+use mica_snapshot::archive::{WriteOptions, open_tree_root, write_archive};
+use mica_snapshot::graft::{
+    self, Destination, GraftOptions, HashMemory, ModeChange, Source, SourcePath, Verdict,
+};
+use sha2::{Digest as _, Sha256};
+use std::io::{Read, Seek};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Where the sources of a step are.
+enum Sources<'a> {
+    /// A user's files; none for an empty context.
+    Tree(&'a Tree),
+    /// Files of layers.
+    Layers(OwnedFd),
+}
+
+impl Sources<'_> {
+    fn root(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Tree(tree) => tree.root(),
+            Self::Layers(root) => Some(root.as_fd()),
+        }
+    }
+
+    fn verdict(&self, excludes: &IgnoreRules, path: &SourcePath<'_>) -> Verdict {
+        let verdict = match self {
+            Self::Tree(tree) => tree.verdict(path),
+            Self::Layers(_) => Verdict::Take,
+        };
+        if verdict == Verdict::SkipAll || excludes.is_empty() {
+            return verdict;
+        }
+        let last = path.in_tree.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        let name = match path.below_source {
+            // Of a single file the name counts, of a directory what is in it.
+            b"" if path.is_directory => return verdict,
+            b"" => String::from_utf8_lossy(last),
+            below => String::from_utf8_lossy(below),
+        };
+        match excludes.ignores(&name) {
+            false => verdict,
+            true if path.is_directory && excludes.may_include_below(&name) => Verdict::Skip,
+            true => Verdict::SkipAll,
+        }
+    }
+}
+
+impl Builder<'_> {
+    fn sources(&self, origin: &Origin) -> Result<Sources<'_>> {
+        match origin {
+            Origin::Root(root) => Ok(Sources::Layers(read_only(&self.directories(root)?)?)),
+            other => match self.tree(other) {
+                Some(tree) => Ok(Sources::Tree(tree)),
+                None => Err(Error::invalid("the context does not exist")),
+            },
+        }
+    }
+
+    /// Digests everything that a copy would take.
+    pub(super) fn digest_of_copy(&self, step: &CopyStep) -> Result<Digest> {
+        check_remote(step)?;
+        let excludes = excludes(step)?;
+        let sources = self.sources(&step.origin)?;
+        let filter = |path: &SourcePath<'_>| sources.verdict(&excludes, path);
+        let mut whole = Sha256::new();
+        let mut text = |text: &[u8]| {
+            whole.update((text.len() as u64).to_le_bytes());
+            whole.update(text);
+        };
+        for pattern in &step.sources {
+            for (source, _) in found(sources.root(), pattern, step, &filter)? {
+                text(if step.with_parents { source.path() } else { source.asked() });
+                text(self.digest_of_source(&step.origin, &source, &filter)?.as_bytes());
+            }
+        }
+        for (name, content) in &step.files {
+            text(name.as_bytes());
+            text(content.as_bytes());
+        }
+        Ok(Digest::from_bytes(whole.finalize().into()))
+    }
+
+    /// Digests what a mount shows of a user's files.
+    pub(super) fn digest_of_path(&self, origin: &Origin, path: &str) -> Result<Digest> {
+        let sources = self.sources(origin)?;
+        let none = IgnoreRules::default();
+        let filter = |path: &SourcePath<'_>| sources.verdict(&none, path);
+        let source = one(sources.root(), path, &filter)?;
+        self.digest_of_source(origin, &source, &filter)
+    }
+
+    fn digest_of_source(
+        &self,
+        origin: &Origin,
+        source: &Source,
+        filter: graft::Filter<'_>,
+    ) -> Result<Digest> {
+        let keeps_owners = matches!(origin, Origin::Root(_));
+        let mut memory = match self.tree(origin).and_then(Tree::root) {
+            Some(root) => HashMemory::open(&self.memory_path(root, source)?).ok(),
+            None => None,
+        };
+        let digest = graft::digest(source, filter, keeps_owners, memory.as_mut())?;
+        if let Some(memory) = memory {
+            // Without it the next build only has to read more.
+            let _ = memory.save();
+        }
+        Ok(digest)
+    }
+
+    /// Where the digests of a source's files are remembered.
+    fn memory_path(&self, root: BorrowedFd<'_>, source: &Source) -> Result<std::path::PathBuf> {
+        let directory = self.local.disk.build_memory();
+        crate::disk::make_directory(&directory)?;
+        let stat = rustix::fs::fstat(root)
+            .map_err(|errno| Error::io("examine", Path::new("the context"), errno.into()))?;
+        let mut name = Sha256::new();
+        name.update(stat.st_dev.to_le_bytes());
+        name.update(stat.st_ino.to_le_bytes());
+        name.update(source.path());
+        Ok(directory.join(Digest::from_bytes(name.finalize().into()).hex()))
+    }
+
+    /// Copies onto `root` and makes a layer of what changed.
+    pub(super) fn copy_files(&self, root: &Root, step: &CopyStep, number: StepNumber) -> Result<Change> {
+        check_remote(step)?;
+        let _ = number;
+        let layers = self.directories(root)?;
+        let place = Place::new(self, &layers)?;
+        let target = place.mount(&layers)?;
+        let excludes = excludes(step)?;
+        let sources = self.sources(&step.origin)?;
+        let filter = |path: &SourcePath<'_>| sources.verdict(&excludes, path);
+        let options = options(target.as_fd(), step, self.latest())?;
+        for pattern in &step.sources {
+            for (source, directory) in found(sources.root(), pattern, step, &filter)? {
+                let path = [step.destination.as_bytes(), b"/", &directory].concat();
+                let is_directory = step.is_directory || step.with_parents;
+                let destination = Destination { root: target.as_fd(), path: &path, is_directory };
+                self.copy_one(&source, &filter, &destination, (step, &options))?;
+            }
+        }
+        self.copy_inline(&place, target.as_fd(), (step, &options))?;
+        self.finish_place(&place, target)
+    }
+
+    fn copy_one(
+        &self,
+        source: &Source,
+        filter: graft::Filter<'_>,
+        destination: &Destination<'_>,
+        (step, options): (&CopyStep, &GraftOptions),
+    ) -> Result<()> {
+        if step.add.as_ref().is_some_and(|add| add.unpack != Some(false))
+            && !source.is_directory()
+            && let Some(archive) = archive(source)?
+        {
+            graft::make_directory(destination, options)?;
+            let tar = decompress(archive)?;
+            let owner = options.owner;
+            return Ok(write_archive(
+                destination.root,
+                destination.path,
+                tar,
+                WriteOptions { keep_kinds: false, owner },
+            )?);
+        }
+        Ok(graft::graft(source, filter, destination, options)?)
+    }
+
+    /// Files that are written in the Dockerfile itself.
+    fn copy_inline(
+        &self,
+        place: &Place,
+        target: BorrowedFd<'_>,
+        (step, options): (&CopyStep, &GraftOptions),
+    ) -> Result<()> {
+        for (index, (name, content)) in step.files.iter().enumerate() {
+            let directory = place.disk.directory().join(format!("inline-{index}"));
+            crate::disk::make_directory(&directory)?;
+            let plain = name.rsplit('/').next().unwrap_or_default();
+            crate::disk::write_file(&directory.join(plain), content.as_bytes())?;
+            let root = open_tree_root(&directory)?;
+            let destination = Destination {
+                root: target,
+                path: step.destination.as_bytes(),
+                is_directory: step.is_directory,
+            };
+            let take = |_: &SourcePath<'_>| Verdict::Take;
+            let usual = || ModeChange::parse("644");
+            let options = GraftOptions { mode: options.mode.clone().or_else(usual), ..options.clone() };
+            for source in graft::find(root.as_fd(), &literal(plain), &take)? {
+                graft::graft(&source, &take, &destination, &options)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the directory of `WORKDIR`, for the user that is set.
+    pub(super) fn make_working_directory(&self, root: &Root, path: &str, user: &str) -> Result<Change> {
+        let layers = self.directories(root)?;
+        let place = Place::new(self, &layers)?;
+        let target = place.mount(&layers)?;
+        let owner = match user {
+            "" => None,
+            user => Some(owner::resolve(target.as_fd(), user)?),
+        };
+        let options = GraftOptions { owner, time: self.latest(), ..GraftOptions::default() };
+        let destination = Destination { root: target.as_fd(), path: path.as_bytes(), is_directory: true };
+        if !graft::make_directory(&destination, &options)? {
+            return Ok(Change { layer: None, created: self.now() });
+        }
+        self.finish_place(&place, target)
+    }
+
+    /// Makes a layer of what was changed in a place.
+    pub(super) fn finish_place(&self, place: &Place, target: OwnedFd) -> Result<Change> {
+        // The layer is made of what lies below the mount.
+        drop(target);
+        let layer = self.local.layers.ingest_upper_until(&place.disk.upper(), self.latest())?;
+        self.register(layer)
+    }
+}
+
+fn options(
+    target: BorrowedFd<'_>,
+    step: &CopyStep,
+    time: Option<mica_model::Timestamp>,
+) -> Result<GraftOptions> {
+    let owner = step.owner.as_deref().map(|text| owner::resolve(target, text)).transpose()?;
+    let mode = match &step.mode {
+        None => None,
+        Some(text) => Some(
+            ModeChange::parse(text)
+                .ok_or_else(|| Error::invalid(format!("invalid chmod parameter: '{text}'")))?,
+        ),
+    };
+    // What comes from a user's files is as old on every machine; an image's files have an age of their own.
+    let keep_owners = matches!(step.origin, Origin::Root(_));
+    Ok(GraftOptions { owner, keep_owners, mode, time: time.filter(|_| !keep_owners) })
+}
+
+fn excludes(step: &CopyStep) -> Result<IgnoreRules> {
+    IgnoreRules::from_patterns(&step.excludes).map_err(|error| Error::invalid(error.to_string()))
+}
+
+/// What a source of a step names, each with the directory below the destination that it goes to.
+fn found(
+    root: Option<BorrowedFd<'_>>,
+    pattern: &str,
+    step: &CopyStep,
+    filter: graft::Filter<'_>,
+) -> Result<Vec<(Source, Vec<u8>)>> {
+    let missing =
+        || Error::invalid(format!("failed to compute cache key: {:?}: not found", slashed(pattern)));
+    let Some(root) = root else { return Err(missing()) };
+    let sources = graft::find(root, pattern.as_bytes(), filter).map_err(|error| not_found(error, missing))?;
+    let pivot = pattern.split_once("/./").map_or("", |(above, _)| above).trim_matches('/');
+    Ok(sources
+        .into_iter()
+        .map(|source| {
+            let directory = match step.with_parents {
+                true => parents(&source, pivot),
+                false => Vec::new(),
+            };
+            (source, directory)
+        })
+        .collect())
+}
+
+/// With `--parents`: the directories that a source keeps.
+fn parents(source: &Source, pivot: &str) -> Vec<u8> {
+    let path = source.path();
+    let path = path.strip_prefix(pivot.as_bytes()).unwrap_or(path);
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    if source.is_directory() {
+        return path.to_vec();
+    }
+    path.iter().rposition(|&byte| byte == b'/').map(|slash| path[..slash].to_vec()).unwrap_or_default()
+}
+
+/// The one thing that a path without wildcards names.
+pub(super) fn one(root: Option<BorrowedFd<'_>>, path: &str, filter: graft::Filter<'_>) -> Result<Source> {
+    let missing = || Error::invalid(format!("failed to compute cache key: {:?}: not found", slashed(path)));
+    let Some(root) = root else { return Err(missing()) };
+    let found = graft::find(root, &literal(path), filter).map_err(|error| not_found(error, missing))?;
+    found.into_iter().next().ok_or_else(missing)
+}
+
+fn slashed(path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+}
+
+fn not_found(error: mica_snapshot::Error, missing: impl Fn() -> Error) -> Error {
+    match error {
+        mica_snapshot::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => missing(),
+        error => error.into(),
+    }
+}
+
+/// What is not on this machine.
+fn check_remote(step: &CopyStep) -> Result<()> {
+    if step.add.is_none() {
+        return Ok(());
+    }
+    let is_remote = |source: &&String| {
+        ["http://", "https://", "git@", "git://", "ssh://"].iter().any(|scheme| source.starts_with(scheme))
+    };
+    match step.sources.iter().find(is_remote) {
+        Some(url) => Err(Error::Unsupported {
+            what: format!("ADD of {url}: files of other hosts are not supported yet"),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The file, if it is an archive that `ADD` unpacks.
+fn archive(source: &Source) -> Result<Option<std::fs::File>> {
+    let Ok(mut file) = source.open() else { return Ok(None) };
+    let mut head = Vec::new();
+    let fail = |error| Error::io("read", Path::new("an archive"), error);
+    (&mut file).take(512).read_to_end(&mut head).map_err(fail)?;
+    file.rewind().map_err(fail)?;
+    let is_tar = |head: &[u8]| head.get(257..262) == Some(b"ustar");
+    if is_tar(&head) {
+        return Ok(Some(file));
+    }
+    const MAGICS: [&[u8]; 4] =
+        [&[0x1f, 0x8b], &[0x28, 0xb5, 0x2f, 0xfd], b"BZh", &[0xfd, b'7', b'z', b'X', b'Z']];
+    if !MAGICS.iter().any(|magic| head.starts_with(magic)) {
+        return Ok(None);
+    }
+    // A compressed file that holds no archive is copied as it is.
+    let mut inside = Vec::new();
+    let clone = file.try_clone().map_err(fail)?;
+    let read = decompress(clone).ok().and_then(|reader| reader.take(512).read_to_end(&mut inside).ok());
+    file.rewind().map_err(fail)?;
+    Ok(read.filter(|_| is_tar(&inside)).map(|_| file))
+}

@@ -1,0 +1,190 @@
+//! Builds: a Dockerfile becomes an image. What to do is decided in mica-build; here it is done.
+
+mod cache;
+mod context;
+mod copy;
+mod examine;
+mod export;
+mod mounts;
+mod outputs;
+mod owner;
+mod places;
+mod prune;
+mod run;
+mod worker;
+
+pub(crate) use cache::TABLES;
+
+use crate::error::{Error, Result};
+use crate::{Local, lock, system};
+use context::Context;
+use mica_api::engine::BuildListener;
+use mica_api::types::build::{BuildEvent, BuildOutcome, BuildRequest};
+use mica_build::dockerfile::{ParseError, Span, parse};
+use mica_build::progress::News;
+use mica_build::{NamedContext, Options, SolveError};
+use std::fmt::Write as _;
+use worker::Builder;
+
+impl Local {
+    /// Builds what is asked for.
+    pub(crate) fn build(&self, request: &BuildRequest, listener: BuildListener<'_>) -> Result<BuildOutcome> {
+        check_entitlements(request)?;
+        let names = request.tags.iter().map(|tag| crate::image::tag::parse_target(tag));
+        let names = names.collect::<Result<Vec<_>>>()?;
+        // While it is held, nobody deletes layers that are not in an image yet.
+        let lock = lock::shared(&self.disk.image_lock())?;
+        let steps = Steps { listener };
+        let context = Context::open(self, request)?;
+        let file =
+            steps.whole(1, "[internal] load build definition from Dockerfile", || context.dockerfile())?;
+        let tell = |span: Option<Span>| {
+            if let Some(span) = span {
+                listener(BuildEvent::Excerpt { text: excerpt(&file.name, &file.text, span) });
+            }
+        };
+        let dockerfile = parse(&file.text).map_err(|error| {
+            tell(Some(error.span));
+            refused(&error)
+        })?;
+        steps.whole(2, "[internal] load .dockerignore", || Ok(()))?;
+        let options = options(request);
+        let findings = self.findings(&dockerfile, &context, &options);
+        if let Some(error) = examine::violated(&dockerfile, &findings, &options) {
+            tell(findings.first().map(|finding| finding.instruction));
+            return Err(Error::Solve { source: Box::new(error) });
+        }
+        let builder = Builder::new(self, request, &context, listener)?;
+        let news = |number, news: News<'_>| steps.tell(number, &news);
+        let solved = mica_build::solve((&dockerfile, &options), &builder, &news, FIRST_STEP);
+        builder.clear_runs();
+        let image = match solved {
+            Ok(image) => image,
+            Err(error) => {
+                let (span, source) = reason(error);
+                tell(span);
+                // Those of builds that were killed.
+                self.tidy_containers();
+                return Err(Error::Solve { source: Box::new(source) });
+            }
+        };
+        let outcome = builder.export(&image, &names)?;
+        builder.remember_uses()?;
+        if !findings.is_empty() {
+            listener(BuildEvent::Warnings { text: mica_build::call::text::summary(&findings) });
+        }
+        drop(lock);
+        Ok(outcome)
+    }
+}
+
+/// Steps 1 and 2 are reading the Dockerfile and the ignore file.
+const FIRST_STEP: u32 = 3;
+
+/// The step that makes the image.
+const EXPORT_STEP: u32 = u32::MAX;
+
+struct Steps<'a> {
+    listener: BuildListener<'a>,
+}
+
+impl Steps<'_> {
+    fn whole<T>(&self, step: u32, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.tell(step, &News::Begin(name));
+        match work() {
+            Ok(done) => {
+                self.tell(step, &News::Done);
+                Ok(done)
+            }
+            Err(error) => {
+                self.tell(step, &News::Failed(Some(&error.to_string())));
+                Err(Error::Solve { source: Box::new(error) })
+            }
+        }
+    }
+
+    fn tell(&self, step: u32, news: &News<'_>) {
+        (self.listener)(match news {
+            News::Begin(name) => BuildEvent::Begin { step, name: (*name).to_owned() },
+            News::Cached => BuildEvent::Cached { step },
+            News::Done => BuildEvent::Done { step },
+            News::Failed(reason) => BuildEvent::Failed { step, reason: reason.map(str::to_owned) },
+        });
+    }
+}
+
+fn options(request: &BuildRequest) -> Options {
+    let contexts = request.contexts.iter().map(|(name, value)| {
+        let meaning = match value.strip_prefix("docker-image://") {
+            Some(image) => NamedContext::Image(image.to_owned()),
+            None => NamedContext::Files,
+        };
+        (name.clone(), meaning)
+    });
+    Options {
+        target: Some(request.target.clone()).filter(|target| !target.is_empty()),
+        arguments: request.arguments.clone(),
+        labels: request.labels.clone(),
+        platform: request.platform.clone(),
+        host_platform: format!("linux/{}", system::architecture()),
+        no_cache: request.no_cache,
+        no_cache_stages: request.no_cache_stages.clone(),
+        contexts: contexts.collect(),
+    }
+}
+
+fn check_entitlements(request: &BuildRequest) -> Result<()> {
+    let known = ["network.host", "security.insecure"];
+    match request.entitlements.iter().find(|wanted| !known.contains(&wanted.as_str())) {
+        Some(unknown) => Err(Error::invalid(format!("unknown entitlement {unknown}"))),
+        None => Ok(()),
+    }
+}
+
+fn refused(error: &ParseError) -> Error {
+    Error::Solve { source: Box::new(Error::invalid(error.to_string())) }
+}
+
+fn reason(error: SolveError<Error>) -> (Option<Span>, Error) {
+    match error {
+        SolveError::Wrong { problem, span } => (span, Error::invalid(problem.to_string())),
+        SolveError::Step { span, source, .. } => (span, source),
+        SolveError::Cancelled => (None, Error::state("the build was given up")),
+    }
+}
+
+/// The lines around a place, as docker shows them.
+fn excerpt(name: &str, text: &str, span: Span) -> String {
+    const AROUND: u32 = 2;
+    let (first, last) = span.lines();
+    let mut shown = format!("{name}:{first}\n--------------------\n");
+    for (number, line) in (1u32..).zip(text.lines()) {
+        if number + AROUND < first || number > last.saturating_add(AROUND) {
+            continue;
+        }
+        let mark = if (first..=last).contains(&number) { ">>>" } else { "   " };
+        let _ = writeln!(shown, "{number:>4} | {mark} {line}");
+    }
+    shown.push_str("--------------------\n");
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mica_build::dockerfile::Position;
+
+    #[test]
+    fn an_excerpt_marks_the_lines() {
+        let at = |line, column| Position { line, column };
+        let text = "FROM a\nRUN x \\\n  y\n\nCMD z\nLABEL a=b\n";
+        let shown = excerpt("Dockerfile", text, Span::new(at(2, 1), at(3, 4)));
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(lines[0], "Dockerfile:2");
+        assert_eq!(lines[2], "   1 |     FROM a");
+        assert_eq!(lines[3], "   2 | >>> RUN x \\");
+        assert_eq!(lines[4], "   3 | >>>   y");
+        assert_eq!(lines[6], "   5 |     CMD z");
+        assert_eq!(lines.len(), 8);
+    }
+}

@@ -1,0 +1,244 @@
+//! The hands of a build: what mica-build decides, done with the rooms.
+
+use super::cache::Row;
+use super::context::{Context, Tree};
+use crate::Local;
+use crate::error::{Error, Result};
+use crate::image::record::{ImageRecord, LayerRecord};
+use mica_api::engine::BuildListener;
+use mica_api::types::build::{BuildEvent, BuildRequest};
+use mica_build::image::{Config, Healthcheck, Image, Root};
+use mica_build::worker::{Change, CopyStep, Origin, RunStep, StepNumber, Worker};
+use mica_model::{ContainerId, Digest, Timestamp};
+use mica_snapshot::IngestedLayer;
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A build on its way.
+pub(super) struct Builder<'a> {
+    pub(super) local: &'a Local,
+    pub(super) request: &'a BuildRequest,
+    pub(super) context: &'a Context,
+    pub(super) named: BTreeMap<String, Tree>,
+    pub(super) listener: BuildListener<'a>,
+    /// Where the layers lie that images and steps have brought.
+    pub(super) layers: Mutex<HashMap<Digest, LayerRecord>>,
+    images: Mutex<HashMap<String, Image>>,
+    /// Keys of steps that were found.
+    used: Mutex<Vec<Digest>>,
+    /// Run directories of commands that run.
+    pub(super) running: Mutex<Vec<PathBuf>>,
+    /// Commands that have ended, with the streams of their monitors, which may still be at work.
+    pub(super) spent: Mutex<Vec<(ContainerId, UnixStream)>>,
+    is_cancelled: AtomicBool,
+    /// When the build began.
+    pub(super) began: Timestamp,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(
+        local: &'a Local,
+        request: &'a BuildRequest,
+        context: &'a Context,
+        listener: BuildListener<'a>,
+    ) -> Result<Self> {
+        let mut named = BTreeMap::new();
+        for (name, value) in request.contexts.iter().filter(|(_, value)| !value.contains("://")) {
+            named.insert(name.clone(), Tree::open(Path::new(value))?);
+        }
+        Ok(Self {
+            local,
+            request,
+            context,
+            named,
+            listener,
+            layers: Mutex::default(),
+            images: Mutex::default(),
+            used: Mutex::default(),
+            running: Mutex::default(),
+            spent: Mutex::default(),
+            is_cancelled: AtomicBool::new(false),
+            began: Timestamp::from(std::time::SystemTime::now()),
+        })
+    }
+
+    /// The time after which nothing of the result is said to have been made.
+    pub(super) fn latest(&self) -> Option<Timestamp> {
+        self.request.source_date_epoch.map(Timestamp::from_seconds)
+    }
+
+    /// When what is made now was made.
+    pub(super) fn now(&self) -> Timestamp {
+        self.latest().unwrap_or_else(|| Timestamp::from(std::time::SystemTime::now()))
+    }
+
+    pub(super) fn note(&self, step: StepNumber, text: impl Into<String>) {
+        (self.listener)(BuildEvent::Note { step, text: text.into() });
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::Relaxed)
+    }
+
+    /// The directories of layers, base first.
+    pub(super) fn directories(&self, root: &Root) -> Result<Vec<PathBuf>> {
+        let layers = held(&self.layers);
+        root.layers
+            .iter()
+            .map(|diff_id| match layers.get(diff_id) {
+                Some(layer) => Ok(self.local.layer_directory(layer)),
+                None => Err(mica_snapshot::Error::UnknownLayer { name: diff_id.to_string() }.into()),
+            })
+            .collect()
+    }
+
+    /// A tree of the user's files.
+    pub(super) fn tree(&self, origin: &Origin) -> Option<&Tree> {
+        match origin {
+            Origin::Context => Some(self.context.tree()),
+            Origin::Named(name) => self.named.get(name),
+            Origin::Root(_) => None,
+        }
+    }
+
+    /// Makes a layer that the next step and the next build can use.
+    pub(super) fn register(&self, layer: IngestedLayer) -> Result<Change> {
+        let created = self.now();
+        if layer.record().entries == 0 && crate::container::commit::is_empty(*layer.diff_id()) {
+            return Ok(Change { layer: None, created });
+        }
+        let (size, entry_count) = (layer.record().size, layer.record().entries);
+        let key = layer.register_unsynced()?;
+        let record = LayerRecord { diff_id: key.diff_id, chain: key.chain, size, entry_count };
+        held(&self.layers).insert(key.diff_id, record);
+        Ok(Change { layer: Some(key.diff_id), created })
+    }
+
+    /// Notes which steps were used.
+    pub(super) fn remember_uses(&self) -> Result<()> {
+        self.local.used_steps(&held(&self.used))
+    }
+
+    fn find_image(&self, name: &str) -> Result<Image> {
+        let record = match ImageRecord::find(&self.local.database(), name) {
+            Err(Error::NoSuchImage { .. }) => None,
+            Ok(_) if self.request.pull => None,
+            other => Some(other?),
+        };
+        let record = match record {
+            Some(record) => record,
+            None => {
+                let id = self.local.pull_image(name, &self.request.platform, &|_| {})?;
+                ImageRecord::find(&self.local.database(), &id)?
+            }
+        };
+        let config = self.local.image_config(&record)?;
+        let mut layers = held(&self.layers);
+        for layer in &record.layers {
+            layers.insert(layer.diff_id, layer.clone());
+        }
+        Ok(Image {
+            root: Root { layers: config.diff_ids().to_vec() },
+            config: defaults(config.config()),
+            base: Some(record.id),
+            ..Image::default()
+        })
+    }
+}
+
+impl Worker for Builder<'_> {
+    type Error = Error;
+
+    fn image(&self, name: &str, platform: Option<&str>) -> Result<Image> {
+        let _ = platform;
+        if let Some(image) = held(&self.images).get(name) {
+            return Ok(image.clone());
+        }
+        let image = self.find_image(name)?;
+        held(&self.images).insert(name.to_owned(), image.clone());
+        Ok(image)
+    }
+
+    fn find(&self, key: &Digest) -> Result<Option<Change>> {
+        let Some(row) = self.local.cached_step(key)? else { return Ok(None) };
+        held(&self.used).push(*key);
+        let layer = row.layer.as_ref().map(|layer| layer.diff_id);
+        if let Some(record) = row.layer {
+            held(&self.layers).insert(record.diff_id, record);
+        }
+        Ok(Some(Change { layer, created: self.latest().unwrap_or(row.created) }))
+    }
+
+    fn keep(&self, key: &Digest, change: &Change, description: &str) -> Result<()> {
+        let layer = change.layer.and_then(|diff_id| held(&self.layers).get(&diff_id).cloned());
+        self.local.keep_step(&Row {
+            key: key.to_string(),
+            layer,
+            created: change.created,
+            last_used: Timestamp::from(std::time::SystemTime::now()),
+            uses: 0,
+            description: description.to_owned(),
+        })
+    }
+
+    fn digest_sources(&self, step: &CopyStep) -> Result<Digest> {
+        self.digest_of_copy(step)
+    }
+
+    fn digest_files(&self, origin: &Origin, path: &str) -> Result<Digest> {
+        self.digest_of_path(origin, path)
+    }
+
+    fn copy(&self, root: &Root, step: &CopyStep, number: StepNumber) -> Result<Change> {
+        self.copy_files(root, step, number)
+    }
+
+    fn run(&self, root: &Root, step: &RunStep, number: StepNumber) -> Result<Change> {
+        self.run_command(root, step, number)
+    }
+
+    fn make_directory(&self, root: &Root, path: &str, user: &str) -> Result<Change> {
+        self.make_working_directory(root, path, user)
+    }
+
+    fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
+        for run in held(&self.running).iter() {
+            // One that has just ended need not be ended.
+            let _ = mica_runtime::kill(run, 9);
+        }
+    }
+}
+
+pub(super) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The defaults of an image in the words of mica-build.
+fn defaults(config: &mica_image::Config) -> Config {
+    let config = config.clone();
+    Config {
+        user: config.user,
+        exposed_ports: config.exposed_ports,
+        env: config.env,
+        entrypoint: config.entrypoint,
+        cmd: config.cmd,
+        volumes: config.volumes,
+        working_dir: config.working_dir,
+        labels: config.labels,
+        stop_signal: config.stop_signal,
+        healthcheck: config.healthcheck.map(|check| Healthcheck {
+            test: check.test,
+            interval: check.interval,
+            timeout: check.timeout,
+            start_period: check.start_period,
+            start_interval: check.start_interval,
+            retries: check.retries,
+        }),
+        on_build: config.on_build,
+        shell: config.shell,
+    }
+}
