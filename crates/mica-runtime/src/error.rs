@@ -152,6 +152,8 @@ pub enum SetupStep {
     Clone,
     /// Joining a namespace of another container.
     Namespace,
+    /// The user namespace and what is mapped through it.
+    Mapping,
     /// The loopback interface.
     Loopback,
     /// The host or domain name.
@@ -258,6 +260,9 @@ impl SetupError {
                 "this kernel lacks a namespace: it needs CONFIG_PID_NS, CONFIG_NET_NS, CONFIG_IPC_NS and CONFIG_UTS_NS"
             }
             (SetupStep::Clone, Errno::NOSPC) => "raise the sysctls user.max_*_namespaces",
+            (SetupStep::Mapping, Errno::INVAL) => {
+                "a file system with idmapped mounts is needed (ext4, xfs, btrfs) and Linux 5.19: see --root, or use --userns host"
+            }
             (SetupStep::Clone, Errno::AGAIN) => "the limit of processes is reached",
             (SetupStep::Root, Errno::NODEV) => "this kernel has no overlay file system: modprobe overlay",
             (SetupStep::Root, Errno::PERM) => "mounting needs root (CAP_SYS_ADMIN)",
@@ -320,6 +325,7 @@ impl SetupStep {
             Self::Cgroup => "set up the cgroup",
             Self::Clone => "create the container's process",
             Self::Namespace => "join the namespace",
+            Self::Mapping => "map the container's users",
             Self::Loopback => "bring up the loopback interface",
             Self::Hostname => "set the host name",
             Self::Root => "mount the root file system",

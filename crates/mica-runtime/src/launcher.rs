@@ -3,6 +3,7 @@
 use crate::control::{Target, ended};
 use crate::error::{SetupError, SetupStep};
 use crate::order::{self, Birth, ChildOrder, ContainerJob, Job, MonitorOrder, StartedMessage};
+use crate::plan::{IdMaps, root_of};
 use crate::{ExecPlan, JoinedNamespace, LogPlan, RuntimeError, StartPlan, cgroup, sealed};
 use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
 use mica_model::{ContainerId, Timestamp};
@@ -169,6 +170,7 @@ fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<JoinedNamespace>, O
         events: plan.events,
         stdin: plan.stdin,
         terminal: container.process.terminal,
+        mapped_root: container.id_maps.as_ref().map(IdMaps::root),
         attach: plan.attach,
         after_exit: plan.after_exit.map(Into::into),
         ends_with_clients: plan.ends_with_clients,
@@ -178,6 +180,7 @@ fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<JoinedNamespace>, O
         user: plan.user,
         groups: plan.groups,
         terminal_size: plan.terminal_size,
+        is_mapped: container.id_maps.is_some(),
         container: Some(Birth { plan: container, root: plan.root, run_directory: plan.run_directory }),
     };
     (monitor, child, plan.joined, plan.held)
@@ -195,6 +198,8 @@ pub fn exec_with(program: &Path, run_directory: &Path, plan: ExecPlan) -> Result
     if cgroup::is_frozen(&target.state.group).map_err(ended(run_directory))? {
         return Err(RuntimeError::Paused { path: run_directory.to_owned() });
     }
+    // Read before the pidfd is used: what a successor of the pid has would be joined by nobody.
+    let mapped_root = root_of(target.state.pid);
     let monitor = MonitorOrder {
         job: Job::Exec { group: target.state.group.clone() },
         exit_file: plan.exit_file,
@@ -202,6 +207,7 @@ pub fn exec_with(program: &Path, run_directory: &Path, plan: ExecPlan) -> Result
         events: plan.events,
         stdin: plan.stdin,
         terminal: plan.process.terminal,
+        mapped_root,
         attach: plan.attach,
         after_exit: None,
         ends_with_clients: false,
@@ -211,6 +217,7 @@ pub fn exec_with(program: &Path, run_directory: &Path, plan: ExecPlan) -> Result
         user: plan.user,
         groups: plan.groups,
         terminal_size: plan.terminal_size,
+        is_mapped: mapped_root.is_some(),
         container: None,
     };
     order::send(&launcher.socket, &monitor, &child, &[target.pidfd.as_fd()])?;

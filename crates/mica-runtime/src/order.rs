@@ -36,6 +36,8 @@ pub(crate) struct MonitorOrder {
     pub(crate) events: Option<EventPlan>,
     pub(crate) stdin: StdinPlan,
     pub(crate) terminal: bool,
+    /// Host ids of the root of the process's user namespace, when that is not ours.
+    pub(crate) mapped_root: Option<(u32, u32)>,
     pub(crate) attach: Option<Attach>,
     pub(crate) after_exit: Option<LastCommand>,
     /// See [`crate::StartPlan::ends_with_clients`].
@@ -84,6 +86,8 @@ pub(crate) struct ChildOrder {
     pub(crate) user: Option<String>,
     pub(crate) groups: Vec<String>,
     pub(crate) terminal_size: Option<TerminalSize>,
+    /// Whether the process is in another user namespace than ours.
+    pub(crate) is_mapped: bool,
     /// `None` for a further process of a running container.
     pub(crate) container: Option<Birth>,
 }

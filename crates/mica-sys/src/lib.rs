@@ -5,6 +5,7 @@
 
 pub mod attribute;
 pub mod device_program;
+pub mod identity;
 pub mod lock;
 pub mod network;
 pub mod overlay_mount;

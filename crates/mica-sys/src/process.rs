@@ -36,6 +36,8 @@ impl NamespaceFlags {
     pub const UTS: Self = Self(libc::CLONE_NEWUTS as u64);
     /// Network.
     pub const NETWORK: Self = Self(libc::CLONE_NEWNET as u64);
+    /// Users, groups and capabilities.
+    pub const USER: Self = Self(libc::CLONE_NEWUSER as u64);
 
     /// Both.
     #[must_use]
@@ -170,12 +172,12 @@ pub fn unshare_mounts() -> io::Result<()> {
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }
 }
 
-/// prlimit(2) of this process; `u64::MAX` is no limit, `resource` a `RLIMIT_*` number.
-pub fn limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+/// prlimit(2) of a process, or of this one for pid 0; `u64::MAX` is no limit, `resource` a `RLIMIT_*` number.
+pub fn limit(pid: u32, resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
     let none = std::ptr::null_mut::<libc::rlimit64>();
     // SAFETY: the new limit lives until the call returns; a null old limit is not written.
-    let result = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, none) };
+    let result = unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, &raw const limit, none) };
     if result == -1 { Err(last_error()) } else { Ok(()) }
 }
 

@@ -47,14 +47,16 @@ pub(super) fn open_null() -> Chapter<OwnedFd> {
 /// Makes what every container has in a fresh `/dev`, and the document's devices wherever they are to be.
 pub(super) fn make(root: &Root, dev: Option<&OwnedFd>, devices: &[DevicePlan]) -> Chapter {
     let Some(dev) = dev else { return devices.iter().try_for_each(|device| add(root, device)) };
+    let elsewhere = |device: &&DevicePlan| !device.path.starts_with("/dev/");
+    fill(dev, devices)?;
+    devices.iter().filter(elsewhere).try_for_each(|device| add(root, device))
+}
+
+/// Makes what every container has, and the document's devices of `/dev`, in a fresh file system for it.
+pub(super) fn fill(dev: &OwnedFd, devices: &[DevicePlan]) -> Chapter {
     populate(dev)?;
-    for device in devices {
-        match device.path.strip_prefix("/dev/") {
-            Some(relative) => add_below(dev.as_fd(), relative, device)?,
-            None => add(root, device)?,
-        }
-    }
-    Ok(())
+    let inside = devices.iter().filter_map(|device| Some((device.path.strip_prefix("/dev/")?, device)));
+    inside.into_iter().try_for_each(|(relative, device)| add_below(dev.as_fd(), relative, device))
 }
 
 fn populate(dev: &OwnedFd) -> Chapter {

@@ -7,6 +7,7 @@
 mod cgroups;
 mod credentials;
 mod devices;
+pub(crate) mod mapping;
 mod masks;
 mod mounts;
 mod namespaces;
@@ -20,6 +21,8 @@ use crate::error::{SetupError, SetupStep};
 use crate::monitor::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX, MESSAGE_ROOT};
 use crate::order::{Birth, ChildOrder, send_with};
 use crate::{NamespaceKind, RootPlan, TerminalSize, cgroup};
+use mapping::Provision;
+use program::Limits;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -101,13 +104,17 @@ fn live(order: &[u8], inheritance: Inheritance) -> Chapter<std::convert::Infalli
     match (&order.container, target) {
         (Some(birth), _) => {
             namespaces::settle(&birth.plan, new_cgroup_namespace, joined)?;
-            let terminal = build(birth, group.as_ref(), &channel, size)?;
+            let provision = order.is_mapped.then(|| Provision::receive(&channel)).transpose()?;
+            let terminal = build(birth, (group.as_ref(), provision), &channel, size)?;
             if let Some(terminal) = terminal {
                 streams = terminal::streams(terminal)?;
             }
         }
         (None, Some(target)) => {
-            namespaces::join(&target)?;
+            if order.is_mapped {
+                settings::limits(&order.process, None)?;
+            }
+            namespaces::join(&target, order.is_mapped)?;
             drop(target);
             if order.process.terminal {
                 let devices = terminal::open_devpts()?;
@@ -117,13 +124,14 @@ fn live(order: &[u8], inheritance: Inheritance) -> Chapter<std::convert::Infalli
         }
         (None, None) => return Err(SetupError::new(SetupStep::Plan, "target", Errno::BADMSG)),
     }
-    program::become_it(&order.process, order.user.as_deref(), &order.groups, streams)
+    let limits = if order.is_mapped { Limits::AreSet } else { Limits::ToSet };
+    program::become_it(&order.process, order.user.as_deref(), &order.groups, streams, limits)
 }
 
 /// Builds the file system and moves into it; gives the terminal, if one is wanted.
 fn build(
     birth: &Birth,
-    group: Option<&cgroup::Group>,
+    (group, provision): (Option<&cgroup::Group>, Option<Provision>),
     channel: &OwnedFd,
     size: Option<TerminalSize>,
 ) -> Chapter<Option<OwnedFd>> {
@@ -131,19 +139,32 @@ fn build(
     // Modes are given exactly; the process's own mask is set when it is about to run.
     rustix::process::umask(Mode::empty());
     // Before anything covers them: sources, and a null device that no image could have made.
-    let early = mounts::open_sources(&plan.mounts, mounts::Moment::BeforePrivacy)?;
+    let early = match provision {
+        None => mounts::open_sources(&plan.mounts, mounts::Moment::BeforePrivacy)?,
+        Some(_) => Vec::new(),
+    };
     root::keep_mounts_private()?;
-    let late = mounts::open_sources(&plan.mounts, mounts::Moment::Privately)?;
-    let sources = early.into_iter().zip(late).map(|(early, late)| early.or(late)).collect();
     let null = devices::open_null()?;
     let cgroups = cgroups::open(&plan.mounts, group)?;
-    let root = root::attach(&birth.root, &birth.run_directory)?;
-    if let RootPlan::Overlay { volatile: false, .. } = birth.root {
-        send_with(channel.as_fd(), &[MESSAGE_ROOT], &[root.descriptor.as_fd()])
-            .map_err(at(SetupStep::Root, root_subject(&birth.root)))?;
-    }
-    let mounted = mounts::mount_all(&root, &plan.mounts, sources, cgroups)?;
-    devices::make(&root, mounted.dev.as_ref(), &plan.devices)?;
+    let (root, mounted) = match provision {
+        None => {
+            let late = mounts::open_sources(&plan.mounts, mounts::Moment::Privately)?;
+            let sources = early.into_iter().zip(late).map(|(early, late)| early.or(late)).collect();
+            let root = attach_root(root::mount(&birth.root)?, birth, channel)?;
+            let mounted = mounts::mount_all(&root, &plan.mounts, sources, (cgroups, None))?;
+            devices::make(&root, mounted.dev.as_ref(), &plan.devices)?;
+            (root, mounted)
+        }
+        Some(mut provision) => {
+            // The host's root is the one that may walk to the place, the container's to make files.
+            let root = attach_root(provision.root()?, birth, channel)?;
+            mapping::become_root()?;
+            let dev = provision.dev(&plan.mounts)?;
+            let sources = provision.sources(&plan.mounts)?;
+            let mounted = mounts::mount_all(&root, &plan.mounts, sources, (cgroups, dev))?;
+            (root, mounted)
+        }
+    };
     let terminal = match (&mounted.devpts, plan.process.terminal) {
         (_, false) => None,
         (Some(devpts), true) => Some(terminal::open(devpts, size, channel)?),
@@ -164,6 +185,16 @@ fn build(
     }
     root::pivot(&root)?;
     Ok(terminal)
+}
+
+/// Attaches the root, and lets the monitor hold one that is dear to close.
+fn attach_root(mount: OwnedFd, birth: &Birth, channel: &OwnedFd) -> Chapter<root::Root> {
+    let root = root::attach(mount, &birth.run_directory)?;
+    if let RootPlan::Overlay { volatile: false, .. } = birth.root {
+        send_with(channel.as_fd(), &[MESSAGE_ROOT], &[root.descriptor.as_fd()])
+            .map_err(at(SetupStep::Root, root_subject(&birth.root)))?;
+    }
+    Ok(root)
 }
 
 /// Whether the root is an overlay or a directory, for messages.

@@ -59,7 +59,7 @@ pub(super) fn open_sources(plans: &[MountPlan], moment: Moment) -> Chapter<Vec<O
     plans.iter().map(open).collect()
 }
 
-fn open_source(plan: &MountPlan, source: &str, reach: Reach) -> Chapter<OwnedFd> {
+pub(super) fn open_source(plan: &MountPlan, source: &str, reach: Reach) -> Chapter<OwnedFd> {
     let failed = |errno| SetupError::new(SetupStep::Mount, source, errno);
     let whole = openat(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
     let place = part_of(&whole, plan)?.unwrap_or(whole);
@@ -91,14 +91,15 @@ pub(super) fn mount_all(
     root: &Root,
     plans: &[MountPlan],
     sources: Vec<Option<OwnedFd>>,
-    mut cgroups: Option<super::cgroups::View>,
+    (mut cgroups, mut dev): (Option<super::cgroups::View>, Option<OwnedFd>),
 ) -> Chapter<Mounted> {
     let mut mounted = Mounted::default();
     for (plan, source) in plans.iter().zip(sources) {
         match (&plan.kind, source) {
             (MountKind::Bind { .. }, Some(source)) => bind(root, plan, &source)?,
             (MountKind::FileSystem { name, .. }, _) => {
-                let mount = mount_new(root, plan)?;
+                let made = if plan.is_fresh_dev() { dev.take() } else { None };
+                let mount = mount_new(root, plan, made)?;
                 match (name.as_str(), plan.destination.as_str()) {
                     ("tmpfs", "/dev") => mounted.dev = Some(mount),
                     ("devpts", "/dev/pts") => mounted.devpts = Some(mount),
@@ -106,7 +107,7 @@ pub(super) fn mount_all(
                     _ => {}
                 }
             }
-            (MountKind::Overlay { .. }, _) => drop(mount_new(root, plan)?),
+            (MountKind::Overlay { .. }, made) => drop(mount_new(root, plan, made)?),
             (MountKind::Cgroup, _) => {
                 let place = ordinary_directory(root, &plan.destination)?;
                 if let Some(view) = cgroups.take() {
@@ -145,7 +146,8 @@ fn refuse_proc(target: BorrowedFd<'_>, destination: &str) -> Chapter {
     Ok(())
 }
 
-fn mount_new(root: &Root, plan: &MountPlan) -> Chapter<OwnedFd> {
+/// Mounts a file system of the container's own, or attaches the one that the monitor has `made`.
+fn mount_new(root: &Root, plan: &MountPlan, made: Option<OwnedFd>) -> Chapter<OwnedFd> {
     let failed = |errno| SetupError::new(SetupStep::Mount, plan.destination.clone(), errno);
     let is_kernels =
         matches!(&plan.kind, MountKind::FileSystem { name, .. } if matches!(name.as_str(), "proc" | "sysfs"));
@@ -157,15 +159,16 @@ fn mount_new(root: &Root, plan: &MountPlan) -> Chapter<OwnedFd> {
         refuse_proc(target.as_fd(), &plan.destination)?;
         target
     };
-    let mount = match &plan.kind {
-        MountKind::FileSystem { name, source, options } if takes_mode => {
+    let mount = match (made, &plan.kind) {
+        (Some(made), _) => Ok(made),
+        (None, MountKind::FileSystem { name, source, options }) if takes_mode => {
             let status = rustix::fs::fstat(&target).map_err(failed)?;
             let mode = format!("mode={:o}", status.st_mode & 0o7777);
             new_file_system(name, source, &[options.as_slice(), &[mode]].concat())
         }
-        MountKind::FileSystem { name, source, options } => new_file_system(name, source, options),
-        MountKind::Overlay { lowers } => new_overlay(lowers),
-        MountKind::Bind { .. } | MountKind::Cgroup => Err(Errno::INVAL),
+        (None, MountKind::FileSystem { name, source, options }) => new_file_system(name, source, options),
+        (None, MountKind::Overlay { lowers }) => new_overlay(lowers),
+        (None, MountKind::Bind { .. } | MountKind::Cgroup) => Err(Errno::INVAL),
     };
     let mount = mount.map_err(failed)?;
     set_attributes(&mount, plan).map_err(failed)?;
@@ -182,7 +185,7 @@ fn lacks_mode(kind: &MountKind) -> bool {
     name == "tmpfs" && !options.iter().any(|option| option.starts_with("mode="))
 }
 
-fn new_overlay(lowers: &[PathBuf]) -> Result<OwnedFd, Errno> {
+pub(super) fn new_overlay(lowers: &[PathBuf]) -> Result<OwnedFd, Errno> {
     let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
     let layers = OverlayLayers { lowers: &lowers, upper: None, work: None, volatile: false, read_only: true };
     overlay(&layers).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
@@ -226,7 +229,7 @@ pub(super) fn new_file_system(name: &str, source: &str, options: &[String]) -> R
 }
 
 /// Attributes are set while the mount is not visible yet.
-fn set_attributes(mount: &OwnedFd, plan: &MountPlan) -> Result<(), Errno> {
+pub(super) fn set_attributes(mount: &OwnedFd, plan: &MountPlan) -> Result<(), Errno> {
     const MS_REC: u64 = 0x4000;
     if plan.attributes_recursive {
         attribute::set(mount.as_fd(), plan.attributes, 0, Reach::Below)?;

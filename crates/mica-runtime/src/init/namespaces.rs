@@ -44,13 +44,21 @@ pub(super) fn settle(
 }
 
 /// Joins all namespaces of a running container in one call; that of pids was joined by the parent.
-pub(super) fn join(target: &OwnedFd) -> Chapter {
-    let kinds = ThreadNameSpaceType::MOUNT
+///
+/// A user namespace of its own goes along, and its root is taken on: nothing else is mapped there.
+pub(super) fn join(target: &OwnedFd, is_mapped: bool) -> Chapter {
+    let mut kinds = ThreadNameSpaceType::MOUNT
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
         | ThreadNameSpaceType::NETWORK
         | ThreadNameSpaceType::CONTROL_GROUP;
+    if is_mapped {
+        kinds |= ThreadNameSpaceType::USER;
+    }
     move_into_thread_name_spaces(target.as_fd(), kinds).map_err(at(SetupStep::Namespace, "all"))?;
+    if is_mapped {
+        super::mapping::become_root()?;
+    }
     let _ = mica_sys::process::new_session_keyring();
     Ok(())
 }

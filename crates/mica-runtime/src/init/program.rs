@@ -16,18 +16,28 @@ use std::ffi::{CStr, CString};
 /// The search path of a program whose environment names none (docker's default).
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Who sets the limits of a process: inside a user namespace nobody can raise them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limits {
+    ToSet,
+    AreSet,
+}
+
 /// Takes on everything that `process` says and executes its program.
 pub(super) fn become_it(
     process: &ProcessPlan,
     wanted_user: Option<&str>,
     extra_groups: &[String],
     streams: [Option<OwnedFd>; 3],
+    limits: Limits,
 ) -> Chapter<Infallible> {
     let root = Root::current().map_err(at(SetupStep::Directory, "/"))?;
     let identity = user::identify(&root.descriptor, process, wanted_user, extra_groups)?;
     rustix::process::setsid().map_err(at(SetupStep::Streams, "session"))?;
     connect(streams, process, &identity)?;
-    settings::limits(process)?;
+    if limits == Limits::ToSet {
+        settings::limits(process, None)?;
+    }
     rustix::process::umask(Mode::from_raw_mode(process.umask));
     enter_directory(&root, &process.directory)?;
     drop(root);

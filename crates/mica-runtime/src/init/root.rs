@@ -40,10 +40,10 @@ pub(super) fn keep_mounts_private() -> Chapter {
         .map_err(at(SetupStep::Root, "/"))
 }
 
-/// Mounts the root, in this mount namespace only.
-pub(super) fn attach(plan: &RootPlan, place: &Path) -> Chapter<Root> {
+/// Mounts the root, in no mount namespace yet.
+pub(super) fn mount(plan: &RootPlan) -> Chapter<OwnedFd> {
     let failed = |errno| SetupError::new(SetupStep::Root, root_subject(plan), errno);
-    let descriptor = match plan {
+    match plan {
         RootPlan::Overlay { lowers, upper, work, volatile } => {
             let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
             let layers = OverlayLayers {
@@ -53,16 +53,21 @@ pub(super) fn attach(plan: &RootPlan, place: &Path) -> Chapter<Root> {
                 volatile: *volatile,
                 read_only: false,
             };
-            overlay(&layers).map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?
+            overlay(&layers).map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))
         }
         RootPlan::Directory { path } => {
             let flags = OpenTreeFlags::OPEN_TREE_CLONE
                 | OpenTreeFlags::OPEN_TREE_CLOEXEC
                 | OpenTreeFlags::AT_RECURSIVE;
-            open_tree(CWD, path, flags).map_err(failed)?
+            open_tree(CWD, path, flags).map_err(failed)
         }
-    };
-    move_mount(&descriptor, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(failed)?;
+    }
+}
+
+/// Attaches the root, in this mount namespace only.
+pub(super) fn attach(descriptor: OwnedFd, place: &Path) -> Chapter<Root> {
+    move_mount(&descriptor, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(at(SetupStep::Root, place.display().to_string()))?;
     Ok(Root { descriptor })
 }
 

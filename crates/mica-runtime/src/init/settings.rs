@@ -21,12 +21,16 @@ pub(super) fn sysctls(proc: Option<&OwnedFd>, settings: &[(String, String)]) -> 
     Ok(())
 }
 
-/// Sets limits that only a privileged process can set.
-pub(super) fn limits(process: &ProcessPlan) -> Chapter {
+/// Sets limits that only a privileged process can set: of this process, or of the one with `pid`.
+pub(crate) fn limits(process: &ProcessPlan, pid: Option<u32>) -> Chapter {
     if let Some(score) = process.oom_score_adjust {
         let failed = |errno| SetupError::new(SetupStep::Limit, "oom_score_adj", errno);
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = openat(CWD, "/proc/self/oom_score_adj", flags, Mode::empty()).map_err(failed)?;
+        let path = match pid {
+            Some(pid) => format!("/proc/{pid}/oom_score_adj"),
+            None => "/proc/self/oom_score_adj".to_owned(),
+        };
+        let file = openat(CWD, path, flags, Mode::empty()).map_err(failed)?;
         // A container can mount anything there before a further process of it starts.
         if rustix::fs::fstatfs(&file).map_err(failed)?.f_type != PROC_SUPER_MAGIC {
             return Err(failed(Errno::NODEV));
@@ -34,7 +38,7 @@ pub(super) fn limits(process: &ProcessPlan) -> Chapter {
         rustix::io::write(&file, score.to_string().as_bytes()).map_err(failed)?;
     }
     for limit in &process.limits {
-        mica_sys::process::limit(limit.resource, limit.soft, limit.hard)
+        mica_sys::process::limit(pid.unwrap_or(0), limit.resource, limit.soft, limit.hard)
             .map_err(at(SetupStep::Limit, limit.resource.to_string()))?;
     }
     Ok(())

@@ -4,14 +4,14 @@ use super::log::Log;
 use super::now;
 use crate::error::{SetupError, SetupStep};
 use crate::init::{self, Inheritance};
-use crate::order::{ContainerJob, Job, MonitorOrder, receive_with};
+use crate::order::{ChildOrder, ContainerJob, Job, MonitorOrder, receive_with};
 use crate::plan::NamespacePlan;
 use crate::state::{SOCKET_FILE, STATE_FILE, State, start_ticks};
 use crate::{NamespaceKind, StdinPlan, cgroup};
 use mica_model::Timestamp;
 use mica_sys::process::{Fork, NamespaceFlags, fork};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
@@ -138,6 +138,9 @@ impl Nursery {
                     job.as_ref();
                 nursery.held = descriptors.split_off(joined.len().min(descriptors.len()));
                 nursery.residence = Some(Residence::open(run_directory)?);
+                if order.mapped_root.is_some() {
+                    nursery.flags = nursery.flags.with(NamespaceFlags::USER);
+                }
                 nursery.take_namespaces(namespaces, joined.iter().copied().zip(descriptors).collect())?;
                 let group = cgroup::Group::create(name)?;
                 let entrance = cgroup::apply(&group, resources).and_then(|warnings| {
@@ -220,7 +223,12 @@ impl Nursery {
             }
         };
         drop((theirs, streams.theirs));
-        let written = self.write_state(pid);
+        let written = self.write_state(pid).and_then(|started_at| {
+            if order.mapped_root.is_some() && self.group.is_some() {
+                provide(&ours, pid, child_order)?;
+            }
+            Ok(started_at)
+        });
         self.held.clear();
         match written.and_then(|started_at| await_exec(&ours).map(|sent| (started_at, sent))) {
             Ok((started_at, Sent { terminal, root })) => {
@@ -275,6 +283,14 @@ impl Nursery {
             residence.leave();
         }
     }
+}
+
+/// Gives a child in a user namespace of its own what it cannot make itself.
+fn provide(channel: &OwnedFd, pid: u32, child_order: &[u8]) -> Result<(), SetupError> {
+    let order: ChildOrder = postcard::from_bytes(child_order).map_err(|_| lost("the child's plan"))?;
+    let birth = order.container.ok_or_else(|| lost("the child's plan"))?;
+    let maps = birth.plan.id_maps.as_ref().ok_or_else(|| lost("the maps of ids"))?;
+    init::mapping::provide(channel, pid, &birth, maps)
 }
 
 fn lost(what: &str) -> SetupError {
@@ -341,6 +357,13 @@ impl Streams {
         for number in 1..3 {
             let (read, write) = pipe()?;
             (streams.ours[number], streams.theirs[number]) = (Some(read), Some(write));
+        }
+        if let Some((uid, gid)) = order.mapped_root {
+            // So that the container's root can hand them on to another user.
+            for theirs in streams.theirs.iter().flatten() {
+                rustix::fs::fchown(theirs, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+                    .map_err(failed)?;
+            }
         }
         for ours in streams.ours.iter().flatten() {
             rustix::io::ioctl_fionbio(ours, true).map_err(failed)?;

@@ -1,9 +1,9 @@
 //! A container as a whole: the OCI document, checked once, as a type that cannot be invalid.
 
-use super::{DeviceRules, MountPlan, ProcessPlan, Resources};
+use super::{DeviceRules, IdMaps, MountPlan, ProcessPlan, Resources};
 use crate::seccomp::Filter;
 use mica_model::ErrorKind;
-use oci_spec::runtime::{Linux, LinuxDevice, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxNamespace, LinuxNamespaceType, Spec};
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path};
 
@@ -15,6 +15,8 @@ pub struct ContainerPlan {
     pub(crate) domain_name: Option<String>,
     pub(crate) root_read_only: bool,
     pub(crate) namespaces: Vec<NamespacePlan>,
+    /// `None` leaves the container in our user namespace.
+    pub(crate) id_maps: Option<IdMaps>,
     pub(crate) mounts: Vec<MountPlan>,
     pub(crate) devices: Vec<DevicePlan>,
     pub(crate) masked_paths: Vec<String>,
@@ -115,6 +117,20 @@ pub(crate) struct DevicePlan {
     pub(crate) gid: u32,
 }
 
+impl DevicePlan {
+    /// With its owner as the host sees it, but for the container's root; `None` when nobody there is that owner,
+    /// or when it is to lie where only the container's root could make it.
+    pub(crate) fn mapped(&self, maps: &IdMaps) -> Option<Self> {
+        if !self.path.starts_with("/dev/") {
+            return None;
+        }
+        if (self.uid, self.gid) == (0, 0) {
+            return Some(self.clone());
+        }
+        Some(Self { uid: maps.user(self.uid)?, gid: maps.group(self.gid)?, ..self.clone() })
+    }
+}
+
 impl ContainerPlan {
     /// Checks and converts a document; the second value names what is in it and not applied.
     pub fn from_spec(spec: &Spec) -> Result<(Self, Vec<String>), PlanError> {
@@ -129,6 +145,7 @@ impl ContainerPlan {
             domain_name: spec.domainname().clone().filter(|name| !name.is_empty()),
             root_read_only: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
             namespaces: namespaces(linux)?,
+            id_maps: id_maps(linux)?,
             mounts: spec.mounts().iter().flatten().map(MountPlan::from_oci).collect::<Result<_, _>>()?,
             devices: linux.devices().iter().flatten().map(device).collect::<Result<_, _>>()?,
             masked_paths: absolutes("linux.maskedPaths", linux.masked_paths().as_ref())?,
@@ -182,8 +199,6 @@ impl ContainerPlan {
 
 fn refuse_unsupported(linux: &Linux) -> Result<(), PlanError> {
     refuse_present(&[
-        ("linux.uidMappings", linux.uid_mappings().as_ref().is_some_and(|mappings| !mappings.is_empty())),
-        ("linux.gidMappings", linux.gid_mappings().as_ref().is_some_and(|mappings| !mappings.is_empty())),
         ("linux.seccomp", linux.seccomp().is_some()),
         ("linux.rootfsPropagation", linux.rootfs_propagation().is_some()),
         ("linux.mountLabel", linux.mount_label().is_some()),
@@ -225,6 +240,8 @@ fn namespaces(linux: &Linux) -> Result<Vec<NamespacePlan>, PlanError> {
             LinuxNamespaceType::Uts => NamespaceKind::Uts,
             LinuxNamespaceType::Network => NamespaceKind::Network,
             LinuxNamespaceType::Cgroup => NamespaceKind::Cgroup,
+            // Its maps say everything, see `id_maps`.
+            LinuxNamespaceType::User if namespace.path().is_none() => continue,
             other => {
                 return Err(PlanError::Unsupported { field: "linux.namespaces", value: other.to_string() });
             }
@@ -240,6 +257,17 @@ fn namespaces(linux: &Linux) -> Result<Vec<NamespacePlan>, PlanError> {
         return Err(PlanError::Missing { field: "linux.namespaces (a new mount namespace)" });
     }
     Ok(plans)
+}
+
+/// A user namespace and its maps go together.
+fn id_maps(linux: &Linux) -> Result<Option<IdMaps>, PlanError> {
+    let is_user = |namespace: &LinuxNamespace| namespace.typ() == LinuxNamespaceType::User;
+    let has_namespace = linux.namespaces().iter().flatten().any(is_user);
+    match (IdMaps::from_oci(linux)?, has_namespace) {
+        (Some(_), false) => Err(PlanError::Missing { field: "linux.namespaces (a user namespace)" }),
+        (None, true) => Err(PlanError::Missing { field: "linux.uidMappings" }),
+        (maps, _) => Ok(maps),
+    }
 }
 
 fn device_rules(linux: &Linux) -> Result<DeviceRules, PlanError> {

@@ -6,6 +6,7 @@ mod capability;
 mod container;
 mod device_rule;
 mod log;
+mod mapping;
 mod mount;
 mod process;
 mod resources;
@@ -24,6 +25,7 @@ pub(crate) use container::{DevicePlan, NamespacePlan};
 pub(crate) use device_rule::{
     ACCESS_MAKE, ACCESS_READ, ACCESS_WRITE, DeviceClass, DeviceException, DeviceRules,
 };
+pub(crate) use mapping::{IdMaps, map_text, root_of};
 
 use mica_model::ContainerId;
 use serde::{Deserialize, Serialize};

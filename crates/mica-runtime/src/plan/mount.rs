@@ -23,6 +23,8 @@ pub struct MountPlan {
     /// Device and inode that the source of a bind must have, where its name could have been given to
     /// something else meanwhile.
     pub identity: Option<(u64, u64)>,
+    /// Whether owners are shown as the container's user namespace maps them, if it has one of its own.
+    pub are_ids_mapped: bool,
 }
 
 /// What an option begins with that names a part of the source. Options that begin with `x-` are not
@@ -76,6 +78,12 @@ const MS_SHARED: u64 = 1 << 20;
 const MS_UNBINDABLE: u64 = 1 << 17;
 
 impl MountPlan {
+    /// Whether it is the file system that devices are made in.
+    pub(crate) fn is_fresh_dev(&self) -> bool {
+        let is_tmpfs = matches!(&self.kind, MountKind::FileSystem { name, .. } if name == "tmpfs");
+        is_tmpfs && self.destination == "/dev"
+    }
+
     /// Checks and converts one OCI mount.
     pub(crate) fn from_oci(mount: &Mount) -> Result<Self, PlanError> {
         super::container::refuse_present(&[
@@ -115,6 +123,7 @@ impl MountPlan {
             propagation: options.propagation,
             part: options.part,
             identity: None,
+            are_ids_mapped: options.are_ids_mapped,
         })
     }
 
@@ -146,6 +155,7 @@ struct Options {
     attributes_recursive: bool,
     propagation: u64,
     part: String,
+    are_ids_mapped: bool,
     data: Vec<String>,
 }
 
@@ -176,7 +186,8 @@ impl Options {
             "rshared" => self.propagation = MS_SHARED | MS_REC,
             "unbindable" => self.propagation = MS_UNBINDABLE,
             "runbindable" => self.propagation = MS_UNBINDABLE | MS_REC,
-            "idmap" | "ridmap" | "tmpcopyup" | "sync" | "mand" | "remount" | "dirsync" => {
+            "idmap" | "ridmap" => self.are_ids_mapped = true,
+            "tmpcopyup" | "sync" | "mand" | "remount" | "dirsync" => {
                 return Err(PlanError::Unsupported { field: "mounts.options", value: option.to_owned() });
             }
             other => match other.strip_prefix(SUBPATH_OPTION) {
@@ -214,7 +225,7 @@ mod tests {
         assert_eq!(mount.kind, MountKind::Bind { source: "/src".to_owned(), recursive: true });
         assert!(mount.attributes_recursive);
         assert!(plan("bind", &["bind", "mode=755"]).is_err());
-        assert!(plan("bind", &["idmap"]).is_err());
+        assert!(plan("bind", &["bind", "idmap"]).unwrap().are_ids_mapped);
     }
 
     #[test]

@@ -12,4 +12,5 @@ mod control;
 mod exec;
 mod harness;
 mod life;
+mod mapping;
 mod streams;
