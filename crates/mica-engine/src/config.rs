@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The whole file; what is missing has its default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -15,6 +15,10 @@ use std::path::Path;
 pub(crate) struct Config {
     /// Containers get `--security-opt no-new-privileges` unless they ask for the contrary.
     pub(crate) no_new_privileges: bool,
+    /// Whose subordinate ids the containers' users are: `default`, `USER` or `USER:GROUP`; empty for nobody's.
+    pub(crate) userns_remap: String,
+    /// The directory of `subuid` and `subgid`; `/etc` when nothing is said.
+    pub(crate) subordinate_ids: Option<PathBuf>,
 }
 
 impl Config {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// What each version of the store adds to the one before it, the first one to nothing. A step that
 /// was in a release is never changed: what comes later is a step of its own at the end.
-const STEPS: &[&str] = &[TABLES, VOLUMES, crate::build::TABLES];
+const STEPS: &[&str] = &[TABLES, VOLUMES, crate::build::TABLES, ID_RANGES];
 
 /// Version of a store after all steps; a store with a higher one is refused.
 const FORMAT_VERSION: i64 = STEPS.len() as i64;
@@ -202,4 +202,16 @@ CREATE TABLE mount (
     PRIMARY KEY (container, place)
 ) WITHOUT ROWID;
 CREATE INDEX mount_volume ON mount (volume);
+";
+
+/// Host ids that containers have to themselves, see `container/user_namespace.rs`.
+const ID_RANGES: &str = "
+CREATE TABLE id_range (
+    container_id TEXT PRIMARY KEY,
+    first INTEGER NOT NULL,
+    count INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TRIGGER container_ids AFTER DELETE ON container BEGIN
+    DELETE FROM id_range WHERE container_id = OLD.id;
+END;
 ";

@@ -78,9 +78,17 @@ impl Local {
             docker_root_dir: self.disk.root().to_string_lossy().into_owned(),
             name: host_name(),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
-            security_options: vec!["name=seccomp,profile=builtin".to_owned()],
+            security_options: self.security_options()?,
             warnings: Vec::new(),
         })
+    }
+
+    fn security_options(&self) -> Result<Vec<String>> {
+        let mut options = vec!["name=seccomp,profile=builtin".to_owned()];
+        if !self.config()?.userns_remap.is_empty() {
+            options.push("name=userns".to_owned());
+        }
+        Ok(options)
     }
 
     /// Who uses how much disk.

@@ -17,6 +17,7 @@ mod container_security;
 mod container_start;
 mod container_stop;
 mod container_streams;
+mod container_userns;
 mod container_volumes;
 mod fault;
 mod fault_damage;

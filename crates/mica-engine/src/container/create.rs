@@ -160,6 +160,7 @@ impl Local {
         }
         log_driver::fill_in(&mut host_config.log_config);
         crate::container::rights::check(host_config)?;
+        crate::container::user_namespace::check(host_config, &self.config()?.userns_remap)?;
         crate::container::devices::check(host_config)?;
         crate::container::settings::check(host_config)?;
         crate::container::limits::check(&mut host_config.resources)

@@ -23,4 +23,5 @@ pub(crate) mod stats;
 pub(crate) mod stop;
 pub(crate) mod top;
 pub(crate) mod update;
+pub(crate) mod user_namespace;
 pub(crate) mod wait;

@@ -11,6 +11,7 @@ use crate::container::remove::RemovedVolumes;
 use crate::container::rights::Rights;
 use crate::container::security::Security;
 use crate::container::spec::{self, NetworkPlace};
+use crate::container::user_namespace;
 use crate::disk::ContainerDisk;
 use crate::error::{Error, Result};
 use crate::mount::MountRecord;
@@ -134,10 +135,13 @@ impl Local {
         let disk = self.disk.container(&record.id);
         let (network, joined) = self.network(definition)?;
         let mounts = self.user_mounts(definition)?;
-        let spec = match self.measuring(definition) {
+        let mut spec = match self.measuring(definition) {
             Some(measured) => spec::build(&record.id, &measured, &disk, &network, mounts)?,
             None => spec::build(&record.id, definition, &disk, &network, mounts)?,
         };
+        if let Some(maps) = self.id_maps(&record.id, &definition.host_config)? {
+            user_namespace::apply(&mut spec, &maps, self.disk.root())?;
+        }
         let (container, warnings) =
             ContainerPlan::from_spec(&spec).map_err(|source| mica_runtime::RuntimeError::Plan { source })?;
         let container = Rights::of(&definition.host_config)?.fit_container(container);

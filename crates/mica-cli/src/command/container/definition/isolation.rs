@@ -1,6 +1,6 @@
 //! What a container may do and touch: capabilities, devices, kernel settings, limits of processes.
 
-use crate::args::{Matches, ValueError, list, number, switch};
+use crate::args::{Matches, ValueError, list, number, switch, text};
 use clap::Arg;
 use mica_api::types::host_config::{DeviceMapping, HostConfig, Ulimit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +18,7 @@ pub fn flags() -> Vec<Arg> {
         switch("privileged", "Give extended privileges to this container"),
         list("sysctl", "map", "Sysctl options (default map[])").value_parser(parse_sysctl),
         ulimit_flag(),
+        text("userns", "string", "User namespace to use (\"host\", \"auto\", \"auto:size=N\", \"keep-id\")"),
     ]
 }
 
@@ -42,6 +43,7 @@ pub fn apply(matches: &Matches, host: &mut HostConfig) {
     host.group_add = unless_empty(matches.list("group-add"));
     host.oom_score_adj = matches.number("oom-score-adj").unwrap_or_default();
     host.privileged = matches.on("privileged");
+    host.userns_mode = matches.text_or_empty("userns");
     let sysctls: BTreeMap<String, String> = matches
         .list("sysctl")
         .iter()

@@ -52,6 +52,5 @@ pub const FLAGS: &[PlannedFlag] = &[
     PlannedFlag::value("runtime", None, ISOLATION),
     PlannedFlag::value("storage-opt", None, ISOLATION),
     PlannedFlag::switch("use-api-socket", None, "the Engine API"),
-    PlannedFlag::value("userns", None, ISOLATION),
     PlannedFlag::value("uts", None, ISOLATION),
 ];

@@ -1,0 +1,117 @@
+//! `--userns`: whose ids the users of a container are outside.
+
+use e2e::World;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+/// A machine on which containers and the remapped store have subordinate ids.
+fn configure(world: &World, remap: &str) {
+    let directory = world.directory();
+    for file in ["subuid", "subgid"] {
+        fs::write(directory.join(file), "remapped:700000:65536\ncontainers:2000000000:1000000\n").unwrap();
+    }
+    let config = format!("userns_remap = {remap:?}\nsubordinate_ids = {directory:?}\n");
+    fs::write(directory.join("config.toml"), config).unwrap();
+}
+
+fn map_of(world: &World, options: &[&str]) -> String {
+    let read = "tr -s ' ' < /proc/self/uid_map";
+    let output = world.mica([&["run", "--rm"], options, &["busybox", "sh", "-c", read]].concat());
+    output.success();
+    output.stdout()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_remapped_store_gives_every_container_the_subordinate_ids() {
+    let world = World::with_busybox();
+    configure(&world, "remapped");
+    assert_eq!(map_of(&world, &[]), " 0 700000 65536\n");
+    assert_eq!(map_of(&world, &["--userns", "host"]), " 0 0 4294967295\n");
+    assert_eq!(map_of(&world, &["--userns", "keep-id"]), " 0 0 4294967295\n");
+    assert!(world.mica(["info", "--format", "{{.SecurityOptions}}"]).stdout().contains("name=userns"));
+    world.sleeper("box");
+    let pid = world.inspect("box", "{{.State.Pid}}");
+    assert_eq!(fs::metadata(format!("/proc/{pid}/task")).unwrap().uid(), 700_000);
+    world
+        .mica([
+            "exec",
+            "box",
+            "sh",
+            "-c",
+            "id -u; echo x > /etc/hosts; touch /new; stat -c %u /new /etc/hosts",
+        ])
+        .success()
+        .stdout_is("0\n0\n0\n");
+    world
+        .mica(["exec", "-u", "1000", "box", "sh", "-c", "id -u; echo out > /dev/stdout"])
+        .success()
+        .stdout_is("1000\nout\n");
+    world
+        .mica(["exec", "box", "sh", "-c", "mknod /dev/x c 1 3 2>/dev/null || echo refused"])
+        .success()
+        .stdout_is("refused\n");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_what_a_mapped_container_wrote_is_as_any_other_when_committed() {
+    let world = World::with_busybox();
+    configure(&world, "remapped");
+    let write = "echo text > /file; chown 1000:1000 /file; rm /etc/passwd; mkdir -p /a/b; rm -rf /a";
+    world.mica(["run", "--name", "box", "busybox", "sh", "-c", write]).success();
+    world.mica(["diff", "box"]).success();
+    assert!(world.mica(["diff", "box"]).stdout().contains("D /etc/passwd"));
+    world.mica(["commit", "box", "made"]).success();
+    let look = "stat -c %u:%g /file; cat /file; ls /etc/passwd 2>/dev/null | wc -l";
+    for userns in ["host", ""] {
+        let output = world.mica(["run", "--rm", "--userns", userns, "made", "sh", "-c", look]);
+        output.success().stdout_is("1000:1000\ntext\n0\n");
+    }
+    world.mica(["start", "-a", "box"]).success();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_what_a_map_makes_impossible_is_told() {
+    let world = World::with_busybox();
+    configure(&world, "remapped");
+    let refused = |options: &[&str], part: &str| {
+        let output = world.mica([&["run", "--rm"], options, &["busybox", "true"]].concat());
+        output.code(125);
+        assert!(output.stderr().contains(part), "{options:?}: {}", output.stderr());
+    };
+    refused(&["--privileged"], "privileged mode is incompatible with user namespaces");
+    refused(
+        &["--network", "host"],
+        "cannot share the host's network namespace when user namespaces are enabled",
+    );
+    refused(&["--userns", "private"], "invalid USER mode");
+    world.mica(["run", "--rm", "--privileged", "--userns", "host", "busybox", "true"]).success();
+    configure(&world, "nobody");
+    refused(&[], "no subordinate ids are set aside for \"nobody\" in ");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_auto_gives_each_container_ids_of_its_own() {
+    let world = World::with_busybox();
+    configure(&world, "");
+    let start = |name: &str| {
+        world
+            .mica(["run", "-d", "--name", name, "--userns", "auto:size=5000", "busybox", "sleep", "1000"])
+            .success();
+        world.remember(name);
+        let map = world.mica(["exec", name, "cat", "/proc/self/uid_map"]).stdout();
+        let numbers: Vec<u64> = map.split_whitespace().map(|number| number.parse().unwrap()).collect();
+        assert_eq!((numbers[0], numbers[2]), (0, 5000), "{map}");
+        numbers[1]
+    };
+    let (first, second) = (start("one"), start("two"));
+    assert!(first.abs_diff(second) >= 5000, "{first} {second}");
+    world.mica(["restart", "-t", "0", "one"]).success();
+    let map = world.mica(["exec", "one", "cat", "/proc/self/uid_map"]).stdout();
+    assert!(map.contains(&first.to_string()), "the same ids after a restart: {map}");
+    world.mica(["rm", "-f", "one"]).success();
+    assert_eq!(start("three"), first, "what a removed container had is free again");
+}
