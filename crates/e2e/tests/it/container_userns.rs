@@ -115,3 +115,21 @@ fn privileged_auto_gives_each_container_ids_of_its_own() {
     world.mica(["rm", "-f", "one"]).success();
     assert_eq!(start("three"), first, "what a removed container had is free again");
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_volumes_and_images_show_their_files_to_mapped_containers_as_to_others() {
+    let world = World::with_busybox();
+    configure(&world, "remapped");
+    let write = "echo text > /data/file; chown 1000 /data/file; stat -c %u /data /data/file";
+    world
+        .mica(["run", "--rm", "-v", "kept:/data", "busybox", "sh", "-c", write])
+        .success()
+        .stdout_is("0\n1000\n");
+    let look = ["busybox", "stat", "-c", "%u", "/data/file", "/image/bin/busybox"];
+    let mount = "type=image,src=busybox,dst=/image";
+    for userns in ["host", ""] {
+        let flags = ["run", "--rm", "--userns", userns, "-v", "kept:/data", "--mount", mount];
+        world.mica([&flags[..], &look].concat()).success().stdout_is("1000\n0\n");
+    }
+}
