@@ -87,7 +87,8 @@ fn lists_of_commands_are_grouped_as_dockers() {
     let root = ran("").output;
     for part in [
         "\nCommon Commands:\n  run         Create and run",
-        "\nManagement Commands:\n  container   Manage",
+        "\nManagement Commands:\n  builder     Manage",
+        "\n  container   Manage",
         "\nCommands:\n  attach ",
     ] {
         assert!(root.contains(part), "{part}");
