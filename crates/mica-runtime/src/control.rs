@@ -134,6 +134,11 @@ pub fn update_resources(run_directory: &Path, resources: &Resources) -> Result<V
     Ok(cgroup::apply(&target.state.group, resources)?)
 }
 
+/// Whether this host can limit real-time processor time.
+pub fn has_realtime_limits() -> bool {
+    cgroup::has_realtime()
+}
+
 /// A directory descriptor of the container's root as its own processes see it.
 pub fn root(run_directory: &Path) -> Result<OwnedFd, RuntimeError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -19,16 +19,18 @@ mod state;
 mod stats;
 
 pub use control::{
-    attach, cleanup, is_paused, kill, namespace, pause, processes, resize, resume, root, update_resources,
+    attach, cleanup, has_realtime_limits, is_paused, kill, namespace, pause, processes, resize, resume, root,
+    update_resources,
 };
 pub use error::{RuntimeError, SetupError, SetupStep};
 pub use launcher::{ExecStarted, Launcher, Started, exec, exec_with, spawn_aside};
 pub use monitor::log_file_identity;
 pub use plan::{
-    AfterExit, Attach, CapabilitySets, ContainerPlan, EventPlan, ExecPlan, Hello, JoinedNamespace,
-    JournaldPlan, Limit, LogDriver, LogFilePlan, LogPlan, MountKind, MountPlan, NamespaceKind, Overflow,
-    PlanError, ProcessPlan, Resources, RootPlan, SUBPATH_OPTION, StartPlan, StdinPlan, SyslogAddress,
-    SyslogFormat, SyslogPlan, TerminalSize, holds_capability,
+    AfterExit, Attach, BlockLimits, CapabilitySets, ContainerPlan, EventPlan, ExecPlan, Hello,
+    JoinedNamespace, JournaldPlan, Limit, LogDriver, LogFilePlan, LogPlan, MountKind, MountPlan,
+    NamespaceKind, Overflow, PlanError, ProcessPlan, Resources, RootPlan, SUBPATH_OPTION, StartPlan,
+    StdinPlan, SyslogAddress, SyslogFormat, SyslogPlan, TerminalSize, Throttle, ThrottleKind,
+    holds_capability,
 };
 pub use seccomp::{FILTER_VERSION, Filter, ProfileError, kernel_version};
 pub use state::{ExitRecord, Status, exit_record, forget_exit, is_attended, last_exit, status};

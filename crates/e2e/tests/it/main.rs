@@ -9,6 +9,7 @@ mod container_create;
 mod container_events;
 mod container_exec;
 mod container_isolation;
+mod container_limits;
 mod container_logs;
 mod container_ls;
 mod container_manage;

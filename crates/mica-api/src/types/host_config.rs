@@ -123,6 +123,13 @@ pub struct Resources {
     pub nano_cpus: i64,
     pub cgroup_parent: String,
     pub blkio_weight: u16,
+    pub blkio_weight_device: Option<Vec<WeightDevice>>,
+    pub blkio_device_read_bps: Option<Vec<ThrottleDevice>>,
+    pub blkio_device_write_bps: Option<Vec<ThrottleDevice>>,
+    #[serde(rename = "BlkioDeviceReadIOps")]
+    pub blkio_device_read_iops: Option<Vec<ThrottleDevice>>,
+    #[serde(rename = "BlkioDeviceWriteIOps")]
+    pub blkio_device_write_iops: Option<Vec<ThrottleDevice>>,
     pub cpu_period: i64,
     pub cpu_quota: i64,
     pub cpu_realtime_period: i64,
@@ -149,6 +156,26 @@ pub struct DeviceMapping {
     pub path_in_container: String,
     /// What may be done to it: letters of `rwm`.
     pub cgroup_permissions: String,
+}
+
+/// The weight of one block device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct WeightDevice {
+    /// The device on the host.
+    pub path: String,
+    /// 10 to 1000; 0 is none.
+    pub weight: u16,
+}
+
+/// How fast one block device may be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ThrottleDevice {
+    /// The device on the host.
+    pub path: String,
+    /// Bytes or operations a second.
+    pub rate: u64,
 }
 
 /// One resource limit of a process, as `setrlimit(2)` takes it.

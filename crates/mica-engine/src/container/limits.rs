@@ -25,7 +25,40 @@ pub(crate) fn check(limits: &mut Resources) -> Result<Vec<String>> {
         limits.pids_limit = None;
         warnings.push("a pids limit of 0 means no limit".to_owned());
     }
+    if limits.oom_kill_disable == Some(true) && limits.memory == 0 {
+        warnings.push(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources."
+                .to_owned(),
+        );
+    }
+    check_realtime(limits)?;
+    check_weight(limits)?;
     Ok(warnings)
+}
+
+fn check_realtime(limits: &Resources) -> Result<()> {
+    let (runtime, period) = (limits.cpu_realtime_runtime, limits.cpu_realtime_period);
+    if runtime == 0 && period == 0 {
+        return Ok(());
+    }
+    if !mica_runtime::has_realtime_limits() {
+        return Err(Error::invalid("Your kernel does not support CPU real-time scheduler"));
+    }
+    if period != 0 && runtime > period {
+        return Err(Error::invalid("cpu real-time runtime cannot be higher than cpu real-time period"));
+    }
+    if runtime < 0 || period < 0 {
+        return Err(Error::invalid("cpu real-time runtime and period cannot be negative"));
+    }
+    Ok(())
+}
+
+fn check_weight(limits: &Resources) -> Result<()> {
+    let weight = limits.blkio_weight;
+    if weight != 0 && !(10..=1000).contains(&weight) {
+        return Err(Error::invalid("Range of blkio weight is from 10 to 1000"));
+    }
+    Ok(())
 }
 
 fn check_memory(limits: &Resources) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Containers, a verb a file.
 
 pub(crate) mod archive;
+pub(crate) mod block_devices;
 pub(crate) mod changes;
 pub(crate) mod commit;
 pub(crate) mod create;

@@ -3,6 +3,7 @@
 //! The values are docker's: mounts, masked and read-only paths, capabilities, sysctls
 //! (OCI runtime-spec 1.2; docker's `oci/defaults.go` names the same facts).
 
+use crate::container::block_devices;
 use crate::container::devices::Devices;
 use crate::container::record::Definition;
 use crate::container::rights::Rights;
@@ -15,9 +16,9 @@ use mica_api::types::host_config::{HostConfig, Resources};
 use mica_model::ContainerId;
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
-    Capability, LinuxBuilder, LinuxCapabilitiesBuilder, LinuxCpuBuilder, LinuxMemoryBuilder, LinuxNamespace,
-    LinuxNamespaceBuilder, LinuxNamespaceType, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder,
-    Mount, MountBuilder, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
+    Capability, LinuxBlockIo, LinuxBuilder, LinuxCapabilitiesBuilder, LinuxCpuBuilder, LinuxMemoryBuilder,
+    LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxPidsBuilder, LinuxResources,
+    LinuxResourcesBuilder, Mount, MountBuilder, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
 };
 use std::collections::HashMap;
 use std::path::Path;
@@ -42,11 +43,13 @@ pub(crate) fn build(
     user_mounts: Vec<UserMount>,
 ) -> Result<Spec> {
     let devices = Devices::of(&definition.host_config)?;
+    let block = block_devices::limits(&definition.host_config.resources)?;
     let rights = Rights::of(&definition.host_config)?;
     let security = Security::of(&definition.host_config)?;
     let invalid =
         |source| Error::invalid(format!("the specification of container {id} is not valid: {source}"));
-    let mut spec = assemble(id, definition, network, (devices, rights, security)).map_err(invalid)?;
+    let mut spec =
+        assemble(id, definition, network, ((devices, block), rights, security)).map_err(invalid)?;
     let files = files(disk).map_err(invalid)?;
     spec.set_mounts(Some(combined(kernel_mounts(definition, network).map_err(invalid)?, user_mounts, files)));
     Ok(spec)
@@ -56,11 +59,12 @@ fn assemble(
     id: &ContainerId,
     definition: &Definition,
     network: &NetworkPlace,
-    (devices, rights, security): (Devices, Rights, Security),
+    ((devices, block), rights, security): ((Devices, Option<LinuxBlockIo>), Rights, Security),
 ) -> std::result::Result<Spec, OciSpecError> {
     let host = &definition.host_config;
     let mut resources = resources(&host.resources)?;
     resources.set_devices(Some(devices.rules));
+    resources.set_block_io(block);
     let hidden = if host.privileged { (&[][..], &[][..]) } else { (&MASKED_PATHS[..], &READONLY_PATHS[..]) };
     let paths = |wanted: &Option<Vec<String>>, usual: &[&str]| -> Vec<String> {
         wanted.clone().unwrap_or_else(|| usual.iter().map(|&path| path.to_owned()).collect())
@@ -260,6 +264,9 @@ pub(crate) fn resources(limits: &Resources) -> std::result::Result<LinuxResource
     if let Some(swappiness) = limits.memory_swappiness.and_then(|value| u64::try_from(value).ok()) {
         memory = memory.swappiness(swappiness);
     }
+    if limits.oom_kill_disable == Some(true) {
+        memory = memory.disable_oom_killer(true);
+    }
     let mut resources = LinuxResourcesBuilder::default().memory(memory.build()?).cpu(cpu(limits)?);
     if let Some(limit) = limits.pids_limit.filter(|&limit| limit != 0) {
         resources = resources.pids(LinuxPidsBuilder::default().limit(limit).build()?);
@@ -283,6 +290,12 @@ fn cpu(limits: &Resources) -> std::result::Result<oci_spec::runtime::LinuxCpu, O
     }
     if quota != 0 {
         cpu = cpu.quota(quota);
+    }
+    if limits.cpu_realtime_runtime != 0 {
+        cpu = cpu.realtime_runtime(limits.cpu_realtime_runtime);
+    }
+    if let Ok(period @ 1..) = u64::try_from(limits.cpu_realtime_period) {
+        cpu = cpu.realtime_period(period);
     }
     if !limits.cpuset_cpus.is_empty() {
         cpu = cpu.cpus(limits.cpuset_cpus.clone());

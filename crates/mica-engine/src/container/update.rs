@@ -1,7 +1,7 @@
 //! `update`: other limits, for the next start and at once if it runs.
 
 use crate::container::record::Record;
-use crate::container::{limits, spec};
+use crate::container::{block_devices, limits, spec};
 use crate::error::{Error, Result};
 use crate::{Local, events, lock};
 use mica_api::types::container::UpdateRequest;
@@ -23,8 +23,9 @@ impl Local {
         merge(changed, &request.resources);
         let mut warnings = limits::check(changed)?;
         if record.observe(&disk).is_running() {
-            let document = spec::resources(changed)
+            let mut document = spec::resources(changed)
                 .map_err(|source| Error::invalid(format!("the limits are not valid: {source}")))?;
+            document.set_block_io(block_devices::limits(changed)?);
             let (resources, unapplied) = mica_runtime::Resources::from_oci(&document);
             warnings.extend(unapplied);
             warnings.extend(mica_runtime::update_resources(disk.run(), &resources)?);
@@ -75,6 +76,9 @@ fn merge(limits: &mut Resources, wanted: &Resources) {
     number(&mut limits.cpu_period, wanted.cpu_period);
     number(&mut limits.cpu_quota, wanted.cpu_quota);
     number(&mut limits.nano_cpus, wanted.nano_cpus);
+    number(&mut limits.blkio_weight, wanted.blkio_weight);
+    number(&mut limits.cpu_realtime_period, wanted.cpu_realtime_period);
+    number(&mut limits.cpu_realtime_runtime, wanted.cpu_realtime_runtime);
     text(&mut limits.cpuset_cpus, &wanted.cpuset_cpus);
     text(&mut limits.cpuset_mems, &wanted.cpuset_mems);
     limits.pids_limit = wanted.pids_limit.or(limits.pids_limit);

@@ -5,6 +5,7 @@
 //! waits for an RCU grace period, 5 to 15 ms; a thread that moves itself does not take it. In the
 //! version 2 hierarchy a process is born in its cgroup (`CLONE_INTO_CGROUP`), which is as cheap.
 
+mod block;
 mod devices;
 mod freezer;
 mod hierarchy;
@@ -183,6 +184,16 @@ impl Group {
         // All of them, even if one is busy.
         directories.filter(|directory| !remove_tree(Path::new(directory))).count() == 0
     }
+}
+
+/// Whether this host can give a cgroup real-time processor time: version 1 alone can.
+pub(crate) fn has_realtime() -> bool {
+    hierarchy::mounted().iter().any(|hierarchy| match hierarchy {
+        Hierarchy::Legacy { controllers, mount_point } => {
+            controllers.iter().any(|name| name == "cpu") && mount_point.join("cpu.rt_runtime_us").exists()
+        }
+        Hierarchy::Unified { .. } => false,
+    })
 }
 
 /// A version of the cgroup interface.

@@ -1,5 +1,6 @@
 //! The end of a container: first the record, then the event, then word to the clients, then order.
 
+use super::oom::OomWatch;
 use super::relay::Relay;
 use super::{is_container, now};
 use crate::order::{Job, LastCommand, MonitorOrder};
@@ -36,6 +37,9 @@ pub(super) fn finish(mut relay: Relay, order: &MonitorOrder) {
         group.kill_all();
     }
     relay.drain();
+    if let Some(watch) = &mut relay.oom {
+        watch.look();
+    }
     let oom_killed = relay.group.as_ref().is_some_and(|group| group.oom_kills() > 0);
     let record = ExitRecord {
         version: 1,
@@ -53,8 +57,11 @@ pub(super) fn finish(mut relay: Relay, order: &MonitorOrder) {
         }
     }
     if let Some(plan) = &order.events {
-        announce(plan, &record);
+        let is_oom_news = !relay.oom.as_ref().is_some_and(OomWatch::has_announced);
+        announce(plan, &record, is_oom_news);
     }
+    // Its cgroup cannot go while it is watched.
+    relay.oom = None;
     if let Some(residence) = &relay.residence {
         residence.vacate();
     }
@@ -95,10 +102,12 @@ fn write_record(path: &Path, record: &ExitRecord) -> std::io::Result<()> {
     fs::rename(&temporary, path)
 }
 
-fn announce(plan: &EventPlan, record: &ExitRecord) {
+/// `is_oom_news`: that memory ran out was not told when it did.
+fn announce(plan: &EventPlan, record: &ExitRecord, is_oom_news: bool) {
     let mut text = String::new();
     if let Some(line) = &plan.oom_line
         && record.oom_killed
+        && is_oom_news
     {
         text.push_str(&fill_in(line, record));
         text.push('\n');
@@ -110,10 +119,19 @@ fn announce(plan: &EventPlan, record: &ExitRecord) {
 
 /// Announces that the program runs.
 pub(super) fn announce_start(plan: &EventPlan, started_at: Timestamp) {
-    let Some(line) = &plan.start_line else { return };
+    announce_at(plan, plan.start_line.as_deref(), started_at);
+}
+
+/// Announces that memory has run out.
+pub(super) fn announce_oom(plan: &EventPlan, time: Timestamp) {
+    announce_at(plan, plan.oom_line.as_deref(), time);
+}
+
+fn announce_at(plan: &EventPlan, line: Option<&str>, time: Timestamp) {
+    let Some(line) = line else { return };
     let text = line
-        .replace("@TIMENANO@", &started_at.nanoseconds().to_string())
-        .replace("@TIME@", &started_at.seconds().to_string());
+        .replace("@TIMENANO@", &time.nanoseconds().to_string())
+        .replace("@TIME@", &time.seconds().to_string());
     append(plan, &format!("{text}\n"));
 }
 
@@ -251,8 +269,12 @@ mod tests {
             start_line: Some("start @TIME@".to_owned()),
         };
         announce_start(&plan, Timestamp::from_seconds(1));
-        announce(&plan, &record());
-        assert_eq!(fs::read_to_string(path).unwrap(), "before\nstart 1\noom 4\ndie 137 4 4500000000 3\n");
+        announce(&plan, &record(), true);
+        announce_oom(&plan, Timestamp::from_seconds(6));
+        announce(&plan, &record(), false);
+        let die = "die 137 4 4500000000 3\n";
+        let expected = format!("before\nstart 1\noom 4\n{die}oom 6\n{die}");
+        assert_eq!(fs::read_to_string(path).unwrap(), expected);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod client;
 mod end;
 mod feed;
 mod log;
+mod oom;
 mod relay;
 
 use crate::error::SetupError;
@@ -91,6 +92,7 @@ fn watch(socket: UnixStream, order: &MonitorOrder, newborn: Newborn) {
     let _ = tell(&socket, FrameKind::Started, &payload);
     let mut relay = Relay::new(order, newborn);
     relay.adopt(socket, order.attach.unwrap_or_default());
+    relay.watch_memory(order.events.as_ref());
     relay.until_exit();
     end::finish(relay, order);
 }

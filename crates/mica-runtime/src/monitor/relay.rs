@@ -9,7 +9,9 @@ use super::birth::{Newborn, Residence};
 use super::client::{Client, Gone, Input};
 use super::feed::Feed;
 use super::log::Log;
+use super::oom::OomWatch;
 use crate::order::MonitorOrder;
+use crate::plan::EventPlan;
 use crate::{Attach, StdinPlan, TerminalSize, cgroup};
 use mica_model::Timestamp;
 use mica_model::frame::FrameKind;
@@ -53,6 +55,8 @@ pub(super) struct Relay {
     /// Nobody attached means that nobody wants it any more.
     ends_with_clients: bool,
     log: Log,
+    /// Tells when memory runs out.
+    pub(super) oom: Option<OomWatch>,
     buffer: Vec<u8>,
     /// Until then nobody is let in, because there was no descriptor for them.
     accept_at: Option<Instant>,
@@ -73,6 +77,7 @@ enum Watched {
     Source(usize),
     Feed,
     Log,
+    Oom,
     Client(usize),
 }
 
@@ -109,8 +114,21 @@ impl Relay {
             close_after_first,
             ends_with_clients: order.ends_with_clients,
             log: newborn.log,
+            oom: None,
             buffer: Vec::new(),
             accept_at: None,
+        }
+    }
+
+    /// Starts to watch the container's memory.
+    pub(super) fn watch_memory(&mut self, plan: Option<&EventPlan>) {
+        self.oom = self.group.as_ref().zip(plan).and_then(|(group, plan)| OomWatch::open(group, plan));
+    }
+
+    /// Announces that memory has run out.
+    fn look_at_memory(&mut self) {
+        if let Some(watch) = &mut self.oom {
+            watch.look();
         }
     }
 
@@ -140,6 +158,7 @@ impl Relay {
                     }
                     Watched::Feed => self.feed.flush(),
                     Watched::Log => self.log.flush(),
+                    Watched::Oom => self.look_at_memory(),
                     Watched::Client(index) => self.serve(index, flags),
                 }
             }
@@ -166,6 +185,10 @@ impl Relay {
         {
             watched.push(Watched::Listener);
             set.push(PollFd::new(&residence.listener, PollFlags::IN));
+        }
+        if let Some((descriptor, flags)) = self.oom.as_ref().map(OomWatch::descriptor) {
+            watched.push(Watched::Oom);
+            set.push(PollFd::from_borrowed_fd(descriptor, flags));
         }
         for receiver in self.log.backlog() {
             watched.push(Watched::Log);

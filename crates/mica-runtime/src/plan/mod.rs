@@ -18,7 +18,7 @@ pub use log::{
 };
 pub use mount::{MountKind, MountPlan, SUBPATH_OPTION};
 pub use process::{Limit, ProcessPlan};
-pub use resources::Resources;
+pub use resources::{BlockLimits, Resources, Throttle, ThrottleKind};
 
 pub(crate) use capability::{CAPABILITY_COUNT, capability_mask, capability_number};
 pub(crate) use container::{DevicePlan, NamespacePlan};

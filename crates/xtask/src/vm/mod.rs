@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 
 /// The modules that the smoke set needs and that this kernel does not have built in.
-const MODULES: &[&str] = &["kernel/fs/overlayfs/overlay.ko"];
+const MODULES: &[&str] = &["kernel/fs/overlayfs/overlay.ko", "kernel/drivers/block/brd.ko"];
 
 /// How long the machine may take from power-on to power-off.
 const LIMIT: Duration = Duration::from_secs(180);

@@ -48,6 +48,15 @@ check device_by_rule 1 $kernel_log --device-cgroup-rule "c 1:11 r" busybox sh -c
 check device_of_privileged 1 mica run --rm --privileged busybox sh -c "head -c 1 /dev/kmsg | wc -c"
 check out_of_memory " [137]" mica run --name greedy --memory 16m busybox tail /dev/zero
 check out_of_memory_told true mica inspect --format "{{.State.OOMKilled}}" greedy
+check out_of_memory_announced 1 sh -c 'mica events --since 0 --until 0s --filter event=oom | grep -c name=greedy'
+check swap_limit 16777216 mica run --rm --memory 16m --memory-swap 32m busybox cat /sys/fs/cgroup/memory.swap.max
+check reservation 8388608 mica run --rm --memory-reservation 8m busybox cat /sys/fs/cgroup/memory.low
+check cpu_weight 20 mica run --rm --cpu-shares 512 busybox cat /sys/fs/cgroup/cpu.weight
+check swappiness_told 1 sh -c 'mica run --rm --memory-swappiness 5 busybox true 2>&1 | grep -c "Memory swappiness discarded"'
+check oom_kill_disable_told 1 sh -c 'mica run --rm --memory 16m --oom-kill-disable busybox true 2>&1 | grep -c "OomKillDisable discarded"'
+check realtime_told " [125]" mica run --rm --cpu-rt-runtime 1000 busybox true
+check device_rate "1:0 rbps=1048576 wbps=max riops=max wiops=5" mica run --rm --device-read-bps /dev/ram0:1mb --device-write-iops /dev/ram0:5 busybox cat /sys/fs/cgroup/io.max
+check device_weight "default 4950" mica run --rm --blkio-weight 500 busybox cat /sys/fs/cgroup/io.weight
 check hello_runs "" sh -c 'mica run --rm hello | grep -qi pid'
 
 mica run -d --name steady busybox sh -c "echo begun; $willing" >/dev/null
@@ -63,6 +72,9 @@ check unpause steady mica unpause steady
 check unpaused "running 0" state steady
 check update steady mica update --memory 128m --memory-swap 128m steady
 check updated 134217728 mica exec steady cat /sys/fs/cgroup/memory.max
+mica exec -d steady tail /dev/zero
+check out_of_memory_live "" within 20 sh -c 'mica events --since 0 --until 0s --filter event=oom | grep -q name=steady'
+check alive_after_it "running 0" state steady
 check stop steady mica stop steady
 check stopped "exited 0" state steady
 

@@ -16,13 +16,7 @@ pub const COMMAND: Command = Command {
     summary: "Update configuration of one or more containers",
     operands: Operands::at_least(1, CONTAINERS),
     flags: resources::flags,
-    planned: &[
-        PlannedFlag::value("blkio-weight", None, ISOLATION),
-        PlannedFlag::value("cpu-rt-period", None, ISOLATION),
-        PlannedFlag::value("cpu-rt-runtime", None, ISOLATION),
-        PlannedFlag::value("kernel-memory", None, ISOLATION),
-        PlannedFlag::value("restart", None, ISOLATION),
-    ],
+    planned: &[PlannedFlag::value("restart", None, ISOLATION)],
     execute,
     examples: &[("Less memory for a running container", "update -m 256m --memory-swap 512m web")],
     visibility: Visibility::Plain,
@@ -32,6 +26,7 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     if !resources::NAMES.iter().any(|name| matches.given(name)) {
         return Err(Failure::refused("you must provide one or more flags when using this command"));
     }
+    resources::tell_deprecated(matches, context);
     let request = UpdateRequest { resources: resources::from(matches), restart_policy: None };
     each(&matches.operands(), context, |engine, reference| {
         let warnings = engine.container_update(reference, &request)?;

@@ -1,7 +1,7 @@
 //! The flags that define a container, shared by `run` and `create`.
 
 use crate::args::{ValueError, bytes, list, number, switch, text};
-use crate::command::container::definition::{isolation, logging, resources, variables, volumes};
+use crate::command::container::definition::{block_io, isolation, logging, resources, variables, volumes};
 use clap::Arg;
 
 /// All of them.
@@ -37,11 +37,13 @@ pub fn all() -> Vec<Arg> {
         text("user", "string", "Username or UID (format: <name|uid>[:<group|gid>])").short('u'),
         text("workdir", "string", "Working directory inside the container").short('w'),
     ];
+    flags.extend(block_io::flags());
     flags.extend(isolation::flags());
     flags.extend(logging::flags());
     flags.extend(resources::flags());
     flags.extend(volumes::flags());
     flags.push(number("memory-swappiness", "Tune container memory swappiness (0 to 100) (default -1)"));
+    flags.push(switch("oom-kill-disable", "Disable OOM Killer"));
     flags
 }
 

@@ -1,10 +1,11 @@
 //! What `run` and `create` have in common: the flags that define a container.
 //!
 //! `flags` declares them, `planned` names those of later versions, `request` turns what was typed
-//! into the engine's request, `logging` reads where output goes, `security` reads security options,
+//! into the engine's request, `block_io` reads limits of devices, `logging` reads where output goes, `security` reads security options,
 //! `variables` reads environment and label files, `volumes` and `mount` read what is to be mounted,
 //! `making` asks for it.
 
+pub mod block_io;
 pub mod flags;
 pub mod isolation;
 pub mod logging;

@@ -2,7 +2,9 @@
 
 use crate::args::Matches;
 use crate::command::container::definition::making::into_launch;
-use crate::command::container::definition::{isolation, logging, resources, security, variables, volumes};
+use crate::command::container::definition::{
+    block_io, isolation, logging, resources, security, variables, volumes,
+};
 use crate::context::Context;
 use crate::report::Failure;
 use mica_api::types::container::{ContainerConfig, CreateRequest};
@@ -38,6 +40,7 @@ impl Definition {
     /// # Errors
     /// Flags that exclude each other, files that cannot be read.
     pub fn from(matches: &Matches, context: &Context<'_>) -> Result<Self, Failure> {
+        resources::tell_deprecated(matches, context);
         let mut request = CreateRequest {
             name: matches.text_or_empty("name"),
             platform: matches.text("platform").unwrap_or_else(|| context.config.platform()),
@@ -97,7 +100,8 @@ fn host_config(matches: &Matches) -> Result<HostConfig, Failure> {
         Some(mode) => mode.to_owned(),
         None => "default".to_owned(),
     };
-    let resources = resources::from(matches);
+    let mut resources = resources::from(matches);
+    block_io::apply(matches, &mut resources);
     if let Some(swappiness) = resources.memory_swappiness.filter(|value| !(0..=100).contains(value)) {
         let message = format!("invalid value: {swappiness}. Valid memory swappiness range is 0-100");
         return Err(Failure::refused_launch(message));
