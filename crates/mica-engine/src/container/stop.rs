@@ -61,8 +61,11 @@ impl Local {
         let waiter = Waiter::connect(self, record);
         self.signal_container(record, signal::KILL)?;
         if status == "paused" {
-            // A process frozen by cgroup v1 dies only once it is thawed.
-            mica_runtime::resume(self.disk.container(&record.id).run())?;
+            // A process frozen by cgroup v1 dies only once it is thawed; one of v2 may be gone by now.
+            match mica_runtime::resume(self.disk.container(&record.id).run()) {
+                Ok(()) | Err(mica_runtime::RuntimeError::NotRunning { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         if waiter.wait(self, record, Some(KILL_TIMEOUT))? {
             return Ok(());
@@ -70,14 +73,17 @@ impl Local {
         Err(Error::state(format!("tried to kill container {}, but did not receive an exit event", record.id)))
     }
 
-    /// Sends a signal and says so in the events; a container that has just ended is no error.
+    /// Sends a signal and says so in the events, before the end that it may bring about is told; a
+    /// container that has just ended is no error.
     pub(crate) fn signal_container(&self, record: &Record, number: i32) -> Result<()> {
+        const NONE: i32 = 0;
         let disk = self.disk.container(&record.id);
-        match mica_runtime::kill(disk.run(), number) {
-            Ok(()) => {
-                self.events.append(&events::container(record, "kill", &[("signal", number.to_string())]));
-                Ok(())
-            }
+        let sent = mica_runtime::kill(disk.run(), NONE).and_then(|()| {
+            self.events.append(&events::container(record, "kill", &[("signal", number.to_string())]));
+            mica_runtime::kill(disk.run(), number)
+        });
+        match sent {
+            Ok(()) => Ok(()),
             Err(mica_runtime::RuntimeError::NotRunning { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
