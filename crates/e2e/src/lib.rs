@@ -10,6 +10,7 @@ pub mod fixture;
 pub mod image_archive;
 pub mod invocation;
 pub mod leak;
+pub mod neighbour;
 pub mod output;
 pub mod tarball;
 pub mod terminal;
@@ -17,6 +18,7 @@ pub mod world;
 
 pub use image_archive::ImageArchive;
 pub use invocation::{Background, Invocation};
+pub use neighbour::Neighbour;
 pub use output::Output;
 pub use tarball::{Entry, Tarball};
 pub use terminal::Terminal;

@@ -5,7 +5,7 @@ use crate::invocation::Invocation;
 use crate::leak;
 use crate::output::Output;
 use crate::terminal::Terminal;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -35,6 +35,7 @@ impl World {
         reason = "a world takes up disk space, which nobody expects of a default"
     )]
     pub fn new() -> Self {
+        enter_own_network();
         let parent = std::env::var_os("MICA_TEST_DIRECTORY").unwrap_or_else(|| PARENT_DEFAULT.into());
         let directory = tempfile::Builder::new()
             .prefix("mica-world-")
@@ -219,6 +220,21 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+thread_local! {
+    /// Whether this thread, and so the test, has left the machine's network.
+    static HAS_OWN_NETWORK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Gives the test a network namespace of its own: bridges, rules and switches of its engines are seen
+/// by nobody else and go with it. Whatever the test starts from this thread is in it too. Without the
+/// rights to it no container runs either.
+fn enter_own_network() {
+    let is_first = !HAS_OWN_NETWORK.replace(true);
+    if is_first && mica_sys::network::enter_new().is_ok() {
+        mica_sys::network::loopback_up().expect("a loopback link in the test's network");
     }
 }
 

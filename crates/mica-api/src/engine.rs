@@ -18,6 +18,9 @@ use crate::types::image::{
     ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions,
     ImageSummary, ImageTree, ImportRequest, LoadedImage, ProgressEvent,
 };
+use crate::types::network::{
+    NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkInspect, NetworkListOptions,
+};
 use crate::types::system::{DiskUsage, Info, Version};
 use crate::types::volume::{Volume, VolumeCreateRequest, VolumePruneResponse};
 use mica_model::Filters;
@@ -171,6 +174,23 @@ pub trait Engine: Sync {
     fn build_cache_prune(&self, _options: &BuildPruneOptions) -> Result<BuildPruned> {
         Err(unsupported("building"))
     }
+
+    /// Makes a network.
+    fn network_create(&self, request: &NetworkCreateRequest) -> Result<NetworkCreateResponse>;
+    /// Lists networks, by name.
+    fn network_list(&self, options: &NetworkListOptions) -> Result<Vec<NetworkInspect>>;
+    /// Everything about one network, with the containers that are on it.
+    fn network_inspect(&self, reference: &str) -> Result<NetworkInspect>;
+    /// Removes a network that no container is on.
+    fn network_remove(&self, reference: &str) -> Result<()>;
+    /// Removes all networks that no container is on; answers their names.
+    fn network_prune(&self, filters: &Filters) -> Result<Vec<String>>;
+    /// Puts a container on a further network, at once if it runs.
+    fn network_connect(&self, reference: &str, request: &NetworkConnectRequest) -> Result<()>;
+    /// Takes a container from a network, at once if it runs.
+    fn network_disconnect(&self, reference: &str, container: &str, force: bool) -> Result<()>;
+    /// Makes links and rules again that somebody has removed from this host.
+    fn network_reload(&self) -> Result<()>;
 
     /// What happened and happens.
     fn events(&self, options: &EventsOptions, sink: Sink<'_, Event>) -> Result<()>;

@@ -89,6 +89,7 @@ pub struct ConfigFile {
     pub ps_format: String,
     pub images_format: String,
     pub volumes_format: String,
+    pub networks_format: String,
     pub stats_format: String,
     pub detach_keys: String,
     pub current_context: String,

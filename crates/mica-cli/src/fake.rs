@@ -19,6 +19,9 @@ use mica_api::types::image::{
     ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions,
     ImageSummary, ImageTree, ImportRequest, LoadedImage,
 };
+use mica_api::types::network::{
+    NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkInspect, NetworkListOptions,
+};
 use mica_api::types::system::{DiskUsage, Info, Version};
 use mica_api::types::volume::{Volume, VolumeCreateRequest, VolumePruneResponse};
 use mica_api::{Engine, Error, Result};
@@ -405,6 +408,40 @@ impl Engine for FakeEngine {
 
     fn volume_prune(&self, filters: &Filters) -> Result<VolumePruneResponse> {
         self.prepared.answer("volume_prune", &[filters])
+    }
+
+    fn network_create(&self, request: &NetworkCreateRequest) -> Result<NetworkCreateResponse> {
+        self.prepared.answer("network_create", &[request])
+    }
+
+    fn network_list(&self, options: &NetworkListOptions) -> Result<Vec<NetworkInspect>> {
+        self.prepared.answer("network_list", &[options])
+    }
+
+    fn network_inspect(&self, reference: &str) -> Result<NetworkInspect> {
+        self.prepared
+            .answer("network_inspect", &[&reference])
+            .map_err(|error| if error.kind == ErrorKind::Internal { absent(reference) } else { error })
+    }
+
+    fn network_remove(&self, reference: &str) -> Result<()> {
+        self.prepared.answer("network_remove", &[&reference])
+    }
+
+    fn network_prune(&self, filters: &Filters) -> Result<Vec<String>> {
+        self.prepared.answer("network_prune", &[filters])
+    }
+
+    fn network_connect(&self, reference: &str, request: &NetworkConnectRequest) -> Result<()> {
+        self.prepared.answer("network_connect", &[&reference, request])
+    }
+
+    fn network_disconnect(&self, reference: &str, container: &str, force: bool) -> Result<()> {
+        self.prepared.answer("network_disconnect", &[&reference, &container, &force])
+    }
+
+    fn network_reload(&self) -> Result<()> {
+        self.prepared.answer("network_reload", &[])
     }
 
     fn events(&self, options: &EventsOptions, sink: Sink<'_, Event>) -> Result<()> {

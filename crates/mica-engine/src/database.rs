@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// What each version of the store adds to the one before it, the first one to nothing. A step that
 /// was in a release is never changed: what comes later is a step of its own at the end.
-const STEPS: &[&str] = &[TABLES, VOLUMES, crate::build::TABLES, ID_RANGES];
+const STEPS: &[&str] = &[TABLES, VOLUMES, crate::build::TABLES, ID_RANGES, NETWORKS];
 
 /// Version of a store after all steps; a store with a higher one is refused.
 const FORMAT_VERSION: i64 = STEPS.len() as i64;
@@ -214,4 +214,26 @@ CREATE TABLE id_range (
 CREATE TRIGGER container_ids AFTER DELETE ON container BEGIN
     DELETE FROM id_range WHERE container_id = OLD.id;
 END;
+";
+
+/// A container's place in a network is there as long as both are; its addresses only while it runs.
+const NETWORKS: &str = "
+CREATE TABLE network (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    created INTEGER NOT NULL,
+    definition TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE endpoint (
+    container TEXT NOT NULL,
+    network TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    settings TEXT NOT NULL,
+    address4 TEXT,
+    address6 TEXT,
+    place TEXT,
+    PRIMARY KEY (container, network)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX endpoint_address4 ON endpoint (network, address4);
+CREATE UNIQUE INDEX endpoint_address6 ON endpoint (network, address6);
 ";

@@ -27,7 +27,8 @@
 //!
 //! RUN (default /run/mica, empty after a reboot)
 //! ├── build-secret/<random>/              secrets of steps that run
-//! └── container/<id>/                     lock, state and socket of the monitor (mica-runtime)
+//! ├── container/<id>/                     lock, state and socket of the monitor (mica-runtime)
+//! └── network/                            who is called what on which network (mica-network)
 //! ```
 
 use crate::error::{Error, Result};

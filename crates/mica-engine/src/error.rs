@@ -36,6 +36,12 @@ pub enum Error {
         /// As it was given.
         name: String,
     },
+    /// No network has this name, id or prefix.
+    #[error("network {reference} not found")]
+    NoSuchNetwork {
+        /// As it was given.
+        reference: String,
+    },
     /// A container has nothing at a path.
     #[error("Could not find the file {path} in container {container}")]
     NoSuchPath {
@@ -158,6 +164,9 @@ pub enum Error {
     /// The snapshot room.
     #[error(transparent)]
     Snapshot(#[from] mica_snapshot::Error),
+    /// The network room.
+    #[error(transparent)]
+    Network(#[from] mica_network::Error),
     /// The runtime room.
     #[error(transparent)]
     Runtime(#[from] mica_runtime::RuntimeError),
@@ -187,6 +196,7 @@ impl Error {
             | Self::NoSuchImage { .. }
             | Self::NoSuchVolume { .. }
             | Self::NoSuchVolumeDriver { .. }
+            | Self::NoSuchNetwork { .. }
             | Self::NoSuchPath { .. } => ErrorKind::NotFound,
             Self::NameInUse { .. } | Self::State { .. } => ErrorKind::Conflict,
             Self::AmbiguousPrefix { .. } | Self::Invalid { .. } | Self::Config { .. } => {
@@ -201,6 +211,7 @@ impl Error {
             Self::Io { source, .. } => io_kind(source),
             Self::Image(error) => error.kind(),
             Self::Snapshot(error) => error.kind(),
+            Self::Network(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
         }
     }
@@ -208,6 +219,11 @@ impl Error {
     fn hint(&self) -> Option<String> {
         if let Self::State { hint: Some(hint), .. } = self {
             return Some((*hint).to_owned());
+        }
+        if let Self::Network(error) = self
+            && let Some(hint) = error.hint()
+        {
+            return Some(hint.to_owned());
         }
         match self.kind() {
             _ if matches!(self, Self::FormatVersion { .. }) => Some(

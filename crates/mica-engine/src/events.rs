@@ -7,6 +7,7 @@
 use crate::container::record::Record;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::network::record::Network;
 use crate::watch::Watch;
 use mica_api::types::event::{Event, EventActor, EventsOptions};
 use mica_model::{Filters, Timestamp};
@@ -263,6 +264,16 @@ pub(crate) fn volume(action: &str, name: &str, more: &[(&str, String)]) -> Event
     attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
     // docker's events of volumes have no names of the old kind.
     Event { status: String::new(), id: String::new(), ..event("volume", action, name, attributes) }
+}
+
+/// An event of a network: docker's attributes are its name and driver, and `more`.
+pub(crate) fn network(network: &Network, action: &str, more: &[(&str, String)]) -> Event {
+    let mut attributes = BTreeMap::from([
+        ("name".to_owned(), network.name.clone()),
+        ("type".to_owned(), network.definition.plan.driver.clone()),
+    ]);
+    attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    Event { status: String::new(), id: String::new(), ..event("network", action, &network.id, attributes) }
 }
 
 fn event(kind: &str, action: &str, id: &str, attributes: BTreeMap<String, String>) -> Event {

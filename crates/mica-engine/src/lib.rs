@@ -17,6 +17,7 @@ mod image;
 mod instant;
 mod lock;
 mod mount;
+mod network;
 mod road;
 mod signal;
 mod system;

@@ -19,6 +19,9 @@ use mica_api::types::image::{
     ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions,
     ImageSummary, ImageTree, ImportRequest, LoadedImage,
 };
+use mica_api::types::network::{
+    NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkInspect, NetworkListOptions,
+};
 use mica_api::types::system::{DiskUsage, Info, Version};
 use mica_api::types::volume::{Volume, VolumeCreateRequest, VolumePruneResponse};
 use mica_model::Filters;
@@ -278,6 +281,38 @@ impl Engine for LocalEngine {
 
     fn build_cache_prune(&self, options: &BuildPruneOptions) -> Result<BuildPruned> {
         Ok(self.local.prune_build_cache(options)?)
+    }
+
+    fn network_create(&self, request: &NetworkCreateRequest) -> Result<NetworkCreateResponse> {
+        Ok(self.local.create_network(request)?)
+    }
+
+    fn network_list(&self, options: &NetworkListOptions) -> Result<Vec<NetworkInspect>> {
+        Ok(self.local.list_networks(options)?)
+    }
+
+    fn network_inspect(&self, reference: &str) -> Result<NetworkInspect> {
+        Ok(self.local.inspect_network(reference)?)
+    }
+
+    fn network_remove(&self, reference: &str) -> Result<()> {
+        Ok(self.local.remove_network(reference)?)
+    }
+
+    fn network_prune(&self, filters: &Filters) -> Result<Vec<String>> {
+        Ok(self.local.prune_networks(filters)?)
+    }
+
+    fn network_connect(&self, reference: &str, request: &NetworkConnectRequest) -> Result<()> {
+        Ok(self.local.connect(reference, request)?)
+    }
+
+    fn network_disconnect(&self, reference: &str, container: &str, force: bool) -> Result<()> {
+        Ok(self.local.disconnect(reference, container, force)?)
+    }
+
+    fn network_reload(&self) -> Result<()> {
+        Ok(self.local.reload_networks()?)
     }
 
     fn events(&self, options: &EventsOptions, sink: Sink<'_, Event>) -> Result<()> {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    if let Some(code) = arguments.first().and_then(|name| mica_runtime::door(name)) {
+    if let Some(code) = arguments.first().and_then(|name| mica_runtime::door(name, |_, _| None)) {
         return code;
     }
     let [_, verb, root, count] = arguments.as_slice() else { return ExitCode::from(2) };
@@ -69,6 +69,7 @@ fn plan(
         joined: Vec::new(),
         held: None,
         ends_with_clients: false,
+        companion: None,
     })
 }
 

@@ -1,10 +1,11 @@
 //! Starting monitors: early, so that their start overlaps with the caller's own work.
 
+use crate::companion::CompanionOrder;
 use crate::control::{Target, ended};
 use crate::error::{SetupError, SetupStep};
 use crate::order::{self, Birth, ChildOrder, ContainerJob, Job, MonitorOrder, StartedMessage};
 use crate::plan::{IdMaps, root_of};
-use crate::{ExecPlan, JoinedNamespace, LogPlan, RuntimeError, StartPlan, cgroup, sealed};
+use crate::{ExecPlan, LogPlan, RuntimeError, StartPlan, cgroup, sealed};
 use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
 use mica_model::{ContainerId, Timestamp};
 use rustix::fd::{AsFd, BorrowedFd};
@@ -114,9 +115,8 @@ impl Launcher {
     /// Hands the plan over and waits until the program runs or cannot run.
     pub fn start(self, plan: StartPlan) -> Result<Started, RuntimeError> {
         let run_directory = plan.run_directory.clone();
-        let (monitor, child, joined, held) = orders(plan);
-        let joined = joined.iter().map(|join| join.descriptor.as_fd());
-        let descriptors: Vec<BorrowedFd<'_>> = joined.chain(held.iter().map(AsFd::as_fd)).collect();
+        let (monitor, child, kept) = orders(plan);
+        let descriptors: Vec<BorrowedFd<'_>> = kept.iter().map(AsFd::as_fd).collect();
         order::send(&self.socket, &monitor, &child, &descriptors)?;
         let message = self.await_start().map_err(|error| in_use(error, &run_directory))?;
         Ok(Started {
@@ -151,11 +151,20 @@ pub(crate) fn default_cgroup(id: &str) -> String {
     format!("mica/{id}")
 }
 
-/// Divides a plan into what the monitor and what the child must know.
-fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<JoinedNamespace>, Option<OwnedFd>) {
+/// Divides a plan into what the monitor and what the child must know, and the descriptors: those of
+/// joined namespaces, the one that is held, the companion's.
+fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<OwnedFd>) {
     let container = plan.container;
     let cgroup =
         if container.cgroup.is_empty() { default_cgroup(plan.id.as_str()) } else { container.cgroup.clone() };
+    let kinds = plan.joined.iter().map(|join| join.kind).collect();
+    let mut descriptors: Vec<OwnedFd> = plan.joined.into_iter().map(|join| join.descriptor).collect();
+    descriptors.extend(plan.held);
+    let companion = plan.companion.map(|companion| {
+        let count = companion.descriptors.len();
+        descriptors.extend(companion.descriptors);
+        (companion.order, count)
+    });
     let monitor = MonitorOrder {
         job: Job::Container(Box::new(ContainerJob {
             run_directory: plan.run_directory.clone(),
@@ -163,7 +172,7 @@ fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<JoinedNamespace>, O
             resources: container.resources.clone(),
             device_rules: container.device_rules.clone(),
             namespaces: container.namespaces.clone(),
-            joined: plan.joined.iter().map(|join| join.kind).collect(),
+            joined: kinds,
         })),
         exit_file: Some(plan.exit_file),
         log: plan.log,
@@ -174,6 +183,7 @@ fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<JoinedNamespace>, O
         attach: plan.attach,
         after_exit: plan.after_exit.map(Into::into),
         ends_with_clients: plan.ends_with_clients,
+        companion: companion.map(|(order, descriptor_count)| CompanionOrder { order, descriptor_count }),
     };
     let child = ChildOrder {
         process: container.process.clone(),
@@ -183,7 +193,7 @@ fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<JoinedNamespace>, O
         is_mapped: container.id_maps.is_some(),
         container: Some(Birth { plan: container, root: plan.root, run_directory: plan.run_directory }),
     };
-    (monitor, child, plan.joined, plan.held)
+    (monitor, child, descriptors)
 }
 
 /// Starts a further process in a running container.
@@ -211,6 +221,7 @@ pub fn exec_with(program: &Path, run_directory: &Path, plan: ExecPlan) -> Result
         attach: plan.attach,
         after_exit: None,
         ends_with_clients: false,
+        companion: None,
     };
     let child = ChildOrder {
         process: plan.process,

@@ -6,6 +6,7 @@
 //! Nothing here knows images, the state database, or what a terminal shows.
 
 mod cgroup;
+mod companion;
 mod control;
 mod error;
 mod init;
@@ -18,6 +19,7 @@ mod seccomp;
 mod state;
 mod stats;
 
+pub use companion::{Companion, CompanionPlan, MakeCompanion};
 pub use control::{
     attach, cleanup, has_realtime_limits, is_paused, kill, namespace, pause, processes, resize, resume, root,
     update_resources,
@@ -41,11 +43,12 @@ use std::process::ExitCode;
 
 /// The door of monitors: when the binary was started as one, does its work and gives its exit code.
 ///
-/// To be asked before anything else in `main`; `None` means that this is an ordinary command.
-pub fn door(argv0: &OsStr) -> Option<ExitCode> {
+/// To be asked before anything else in `main`; `None` means that this is an ordinary command. A monitor
+/// whose plan has a companion makes it by `companion`.
+pub fn door(argv0: &OsStr, companion: MakeCompanion) -> Option<ExitCode> {
     match argv0.to_str() {
-        Some(launcher::MONITOR_NAME) => Some(monitor::main(c"mica-monitor")),
-        Some(launcher::EXEC_NAME) => Some(monitor::main(c"mica-exec")),
+        Some(launcher::MONITOR_NAME) => Some(monitor::main(c"mica-monitor", companion)),
+        Some(launcher::EXEC_NAME) => Some(monitor::main(c"mica-exec", companion)),
         Some(monitor::COMPRESS_NAME) => Some(monitor::compress()),
         _ => None,
     }

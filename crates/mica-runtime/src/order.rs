@@ -4,6 +4,7 @@
 //! in postcard, with open namespaces attached. The child's part is decoded by the child only, so
 //! that the long-lived monitor stays small. Then the monitor answers with frames.
 
+use crate::companion::CompanionOrder;
 use crate::plan::{
     AfterExit, DeviceRules, EventPlan, LogPlan, NamespacePlan, ProcessPlan, Resources, RootPlan,
 };
@@ -21,8 +22,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-/// Most descriptors in one message.
-const DESCRIPTORS_MAX: usize = 8;
+/// Most descriptors in one message; the kernel takes 253 (unix(7)).
+const DESCRIPTORS_MAX: usize = 200;
 
 /// The longest message believed, in bytes.
 const MESSAGE_LENGTH_MAX: usize = 64 << 20;
@@ -42,6 +43,8 @@ pub(crate) struct MonitorOrder {
     pub(crate) after_exit: Option<LastCommand>,
     /// See [`crate::StartPlan::ends_with_clients`].
     pub(crate) ends_with_clients: bool,
+    /// Its descriptors are the last of the message.
+    pub(crate) companion: Option<CompanionOrder>,
 }
 
 /// What kind of process the monitor looks after.
@@ -125,9 +128,15 @@ pub(crate) fn send(
     message.extend_from_slice(&monitor);
     message.extend_from_slice(&child);
     let talk = |source: std::io::Error| RuntimeError::Talk { source };
-    let sent = send_with(socket.as_fd(), &message, descriptors).map_err(|errno| talk(errno.into()))?;
+    let (first, more) = descriptors.split_at(descriptors.len().min(DESCRIPTORS_MAX));
+    let sent = send_with(socket.as_fd(), &message, first).map_err(|errno| talk(errno.into()))?;
     let mut stream = socket;
-    stream.write_all(&message[sent..]).map_err(talk)
+    stream.write_all(&message[sent..]).map_err(talk)?;
+    // How many follow is told by the order.
+    for part in more.chunks(DESCRIPTORS_MAX) {
+        send_with(socket.as_fd(), &[0], part).map_err(|errno| talk(errno.into()))?;
+    }
+    Ok(())
 }
 
 /// A received message: the monitor's part, the child's part still encoded, and the descriptors.
@@ -152,7 +161,16 @@ pub(crate) fn receive(socket: &UnixStream) -> std::io::Result<Option<Received>> 
     stream.read_exact(&mut monitor)?;
     let mut child = vec![0; child_length];
     stream.read_exact(&mut child)?;
-    let order = postcard::from_bytes(&monitor).map_err(|_| Errno::BADMSG)?;
+    let order: MonitorOrder = postcard::from_bytes(&monitor).map_err(|_| Errno::BADMSG)?;
+    let mut descriptors = descriptors;
+    let wanted = order.companion.as_ref().map_or(0, |companion| companion.descriptor_count);
+    while descriptors.len() < wanted {
+        let (received, more) = receive_with(socket.as_fd(), &mut [0])?;
+        if received == 0 || more.is_empty() {
+            return Err(Errno::BADMSG.into());
+        }
+        descriptors.extend(more);
+    }
     Ok(Some((order, child, descriptors)))
 }
 
@@ -162,7 +180,7 @@ pub(crate) fn send_with(
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<usize, Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut space = [MaybeUninit::<u8>::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(Errno::TOOBIG);
@@ -172,7 +190,7 @@ pub(crate) fn send_with(
 
 /// recvmsg(2) with descriptors; those received are closed on exec.
 pub(crate) fn receive_with(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut space = [MaybeUninit::<u8>::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::io::retry_on_intr(|| {
         recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)

@@ -18,3 +18,9 @@ pub fn loopback_up() -> io::Result<()> {
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     if result == -1 { Err(last_error()) } else { Ok(()) }
 }
+
+/// unshare(2) of the network namespace: the calling thread gets one of its own with nothing in it.
+pub fn enter_new() -> io::Result<()> {
+    // SAFETY: only `CLONE_FILES` endangers descriptors of other threads, and it is not asked for.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }
+}

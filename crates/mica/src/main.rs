@@ -6,11 +6,12 @@
 use mica_api::Engine;
 use mica_engine::LocalEngine;
 use std::ffi::OsString;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    if let Some(code) = arguments.next().and_then(|name| mica_runtime::door(&name)) {
+    if let Some(code) = arguments.next().and_then(|name| mica_runtime::door(&name, companion)) {
         return code;
     }
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -33,4 +34,23 @@ fn open(options: &mica_cli::EngineOptions) -> mica_api::Result<Box<dyn Engine>> 
         config: options.config.clone(),
     };
     Ok(Box::new(LocalEngine::open(&options)?))
+}
+
+/// What a monitor does for the networks of its container.
+#[derive(Debug)]
+struct Attendant(mica_network::Attendant);
+
+impl mica_runtime::Companion for Attendant {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.descriptor()
+    }
+
+    fn serve(&mut self) {
+        self.0.serve();
+    }
+}
+
+fn companion(order: &[u8], descriptors: Vec<OwnedFd>) -> Option<Box<dyn mica_runtime::Companion>> {
+    let attendant = mica_network::Attendant::begin(order, descriptors)?;
+    Some(Box::new(Attendant(attendant)))
 }

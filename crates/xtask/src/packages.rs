@@ -26,6 +26,9 @@ pub(crate) const CONTAINERS: &[Package] = &[
     ("strace", "/usr/bin/strace"),
     ("tmux", "/usr/bin/tmux"),
     ("zstd", "/usr/bin/zstd"),
+    ("iproute2", "/usr/sbin/ip"),
+    ("nftables", "/usr/sbin/nft"),
+    ("wget", "/usr/bin/wget"),
 ];
 
 /// What the virtual machine needs.

@@ -133,7 +133,7 @@ fn privileged_a_network_is_joined_with_its_host_name() {
         world.mica([&["run", "--rm", "--network", "container:first", "busybox"][..], &inode].concat());
     assert_eq!(joined.success().line(), first);
     let host = world.mica([&["run", "--rm", "--network", "host", "busybox"][..], &inode].concat());
-    let here = std::fs::read_link("/proc/self/ns/net").unwrap();
+    let here = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
     assert_eq!(host.success().line(), here.to_str().unwrap());
     world
         .mica(["run", "--network", "container:first", "-h", "x", "busybox"])

@@ -1,6 +1,7 @@
 //! Containers: what is asked for, what is listed, what `inspect` shows.
 
 use crate::types::host_config::{HostConfig, PortBinding};
+use crate::types::network::{EndpointSettings, NetworkingConfig};
 use mica_model::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -86,6 +87,9 @@ pub struct CreateRequest {
     /// The host's part.
     #[serde(rename = "HostConfig")]
     pub host_config: HostConfig,
+    /// The networks.
+    #[serde(rename = "NetworkingConfig")]
+    pub networking_config: NetworkingConfig,
 }
 
 /// What `create` answers.
@@ -363,24 +367,6 @@ pub struct NetworkSettings {
     pub sandbox_key: String,
     pub ports: BTreeMap<String, Option<Vec<PortBinding>>>,
     pub networks: BTreeMap<String, EndpointSettings>,
-}
-
-/// A container's place in one network.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-#[expect(missing_docs, reason = "the fields carry docker's names and meanings one for one")]
-pub struct EndpointSettings {
-    #[serde(rename = "NetworkID")]
-    pub network_id: String,
-    #[serde(rename = "EndpointID")]
-    pub endpoint_id: String,
-    pub gateway: String,
-    #[serde(rename = "IPAddress")]
-    pub ip_address: String,
-    #[serde(rename = "IPPrefixLen")]
-    pub ip_prefix_length: i64,
-    pub mac_address: String,
-    pub aliases: Option<Vec<String>>,
 }
 
 /// A path that a container changed.

@@ -7,5 +7,6 @@ pub mod exec;
 pub mod host_config;
 pub mod image;
 pub mod mount;
+pub mod network;
 pub mod system;
 pub mod volume;

@@ -8,6 +8,7 @@ pub mod builder;
 pub mod container;
 pub mod grammar;
 pub mod image;
+pub mod network;
 pub mod planned;
 pub mod system;
 pub mod volume;
@@ -117,6 +118,7 @@ pub const NOUNS: &[Noun] = &[
     Noun { name: "buildx", summary: "Build images" },
     Noun { name: "container", summary: "Manage containers" },
     Noun { name: "image", summary: "Manage images" },
+    Noun { name: "network", summary: "Manage networks" },
     Noun { name: "system", summary: "Manage the engine" },
     Noun { name: "volume", summary: "Manage volumes" },
 ];
@@ -127,6 +129,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         .iter()
         .chain(container::COMMANDS)
         .chain(image::COMMANDS)
+        .chain(network::COMMANDS)
         .chain(system::COMMANDS)
         .chain(volume::COMMANDS)
 }

@@ -10,7 +10,6 @@ pub struct PlannedCommand {
 }
 
 const BUILDS: &str = "a later version of builds";
-const NETWORKS: &str = "networks";
 const REGISTRIES: &str = "registries";
 const ENGINE_API: &str = "the Engine API";
 
@@ -29,7 +28,6 @@ pub const COMMANDS: &[PlannedCommand] = &[
     planned("logout", REGISTRIES),
     planned("search", REGISTRIES),
     planned("manifest", REGISTRIES),
-    planned("network", NETWORKS),
     planned("context", ENGINE_API),
     planned("system dial-stdio", ENGINE_API),
     planned("compose", "compose"),
@@ -91,7 +89,7 @@ mod tests {
             assert!(crate::command::noun(excluded.path).is_none(), "{}", excluded.path);
             assert!(find(excluded.path).is_none(), "{}", excluded.path);
         }
-        assert!(find("network create").is_some());
+        assert!(find("volume create").is_some());
         assert!(find("image ls").is_none());
     }
 }

@@ -8,6 +8,8 @@ use crate::disk::{ContainerDisk, make_directory, make_layer_directory, write_fil
 use crate::error::{Error, Result};
 use crate::image::record::ImageRecord;
 use crate::mount::MountRecord;
+use crate::network::endpoint::Endpoint;
+use crate::network::record::DEFAULT;
 use crate::{Local, events, system, volume};
 use mica_api::types::container::{ContainerConfig, CreateRequest, CreateResponse};
 use mica_api::types::host_config::HostConfig;
@@ -47,6 +49,7 @@ impl Local {
         let image_config = self.image_config(&image)?;
         check_platform(&request.platform, &image_config)?;
         let (definition, warnings) = self.define(request, &image, &image_config, &id)?;
+        let places = self.wished_places(request, &definition.host_config.network_mode, &id)?;
         let now = Timestamp::from(std::time::SystemTime::now());
         let mut record = Record {
             name: String::new(),
@@ -80,7 +83,7 @@ impl Local {
                 };
             }
         };
-        if let Err(error) = self.store(&mut record, &definition, (&image, name.as_ref())) {
+        if let Err(error) = self.store(&mut record, (&definition, &places), (&image, name.as_ref())) {
             drop(lock);
             self.discard_directory(&record.id);
             definition.mounts.iter().filter_map(MountRecord::volume).for_each(|volume| {
@@ -141,24 +144,19 @@ impl Local {
     pub(crate) fn check_host_config(&self, host_config: &mut HostConfig) -> Result<Vec<String>> {
         let mode = host_config.network_mode.as_str();
         match mode {
-            // Without networks a container has none; the network issue makes a bridge the default.
-            "default" | "" => host_config.network_mode = "none".to_owned(),
+            "default" | "" => host_config.network_mode = DEFAULT.to_owned(),
             "none" | "host" => {}
             _ => match mode.strip_prefix("container:") {
                 Some(other) => {
                     let other = Record::find(&self.database(), other)?;
                     host_config.network_mode = format!("container:{}", other.id);
                 }
-                None => {
-                    return Err(Error::Unsupported {
-                        what: format!(
-                            "network {mode:?} is not supported yet: only none, host and container:NAME work"
-                        ),
-                    });
-                }
+                None => drop(self.find_network(mode)?),
             },
         }
         log_driver::fill_in(&mut host_config.log_config);
+        crate::network::ports::check(host_config)?;
+        crate::network::resolution::check(host_config)?;
         crate::container::rights::check(host_config)?;
         crate::container::user_namespace::check(host_config, &self.config()?.userns_remap)?;
         crate::container::devices::check(host_config)?;
@@ -198,7 +196,7 @@ impl Local {
     fn store(
         &self,
         record: &mut Record,
-        definition: &Definition,
+        (definition, places): (&Definition, &[Endpoint]),
         (image, name): (&ImageRecord, Option<&ContainerName>),
     ) -> Result<()> {
         let mut attempt = 0;
@@ -211,6 +209,7 @@ impl Local {
                 // An image removed since it was found takes its layers along.
                 image.check_exists(transaction)?;
                 record.insert(transaction, definition)?;
+                places.iter().try_for_each(|place| place.save(transaction))?;
                 volume::record_mounts(transaction, &self.disk, &record.id, &definition.mounts)
             });
             match stored {
@@ -397,16 +396,8 @@ fn hosts(definition: &Definition) -> String {
     if definition.host_config.network_mode == "host" {
         return std::fs::read_to_string("/etc/hosts").unwrap_or_default();
     }
-    HOSTS.to_owned()
+    mica_network::hosts(&[])
 }
-
-const HOSTS: &str = "127.0.0.1\tlocalhost
-::1\tlocalhost ip6-localhost ip6-loopback
-fe00::\tip6-localnet
-ff00::\tip6-mcastprefix
-ff02::1\tip6-allnodes
-ff02::2\tip6-allrouters
-";
 
 #[cfg(test)]
 mod tests {

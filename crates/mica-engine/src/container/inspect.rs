@@ -6,7 +6,7 @@ use crate::container::spec::{MASKED_PATHS, READONLY_PATHS};
 use crate::disk::ContainerDisk;
 use crate::error::Result;
 use crate::mount::shown;
-use mica_api::types::container::{ContainerInspect, EndpointSettings, GraphDriver, NetworkSettings};
+use mica_api::types::container::{ContainerInspect, GraphDriver};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -47,7 +47,7 @@ impl Local {
             size_root_fs,
             mounts: definition.mounts.iter().map(|mount| shown(mount, &self.disk)).collect(),
             config: definition.config.clone(),
-            network_settings: network_settings(&definition, observed.pid),
+            network_settings: self.network_settings(&record, &definition, observed.pid)?,
         })
     }
 }
@@ -74,16 +74,4 @@ fn graph_driver(definition: &Definition, disk: &ContainerDisk, pid: i64) -> Grap
         data.insert("MergedDir".to_owned(), format!("/proc/{pid}/root"));
     }
     GraphDriver { data, name: "overlay2".to_owned() }
-}
-
-fn network_settings(definition: &Definition, pid: i64) -> NetworkSettings {
-    let mode = definition.host_config.network_mode.as_str();
-    let mut settings = NetworkSettings::default();
-    if pid > 0 {
-        settings.sandbox_key = format!("/proc/{pid}/ns/net");
-    }
-    if !mode.starts_with("container:") {
-        settings.networks.insert(mode.to_owned(), EndpointSettings::default());
-    }
-    settings
 }

@@ -113,7 +113,7 @@ impl Local {
             image_id: record.image_id.clone(),
             command: record.command.clone(),
             created: record.created.seconds(),
-            ports: Vec::new(),
+            ports: self.listed_ports(record)?,
             size_rw,
             size_root_fs,
             labels: record.labels.clone(),
@@ -121,7 +121,7 @@ impl Local {
             status: status_words(observed, now()),
             host_config: SummaryHostConfig { network_mode: record.network_mode.clone() },
             mounts: Vec::new(),
-            networks: vec![record.network_mode.clone()],
+            networks: self.listed_networks(record)?,
         })
     }
 

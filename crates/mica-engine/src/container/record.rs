@@ -254,7 +254,7 @@ impl Record {
 
     /// Records the end of a run, unless it was started again meanwhile.
     pub(crate) fn save_end(&self, transaction: &Transaction<'_>) -> Result<()> {
-        transaction
+        let changed = transaction
             .execute(
                 "UPDATE container SET status=?2, finished=?3, exit_code=?4, oom_killed=?5 \
                  WHERE id=?1 AND started=?6 AND status='running'",
@@ -268,6 +268,9 @@ impl Record {
                 ],
             )
             .map_err(query)?;
+        if changed > 0 {
+            crate::network::endpoint::release(transaction, self.id.as_str())?;
+        }
         Ok(())
     }
 
@@ -296,6 +299,7 @@ impl Record {
     /// Forgets it; answers the names of its volumes that nobody named.
     pub(crate) fn delete(&self, transaction: &Transaction<'_>) -> Result<Vec<String>> {
         transaction.execute("DELETE FROM container WHERE id=?1", [self.id.as_str()]).map_err(query)?;
+        transaction.execute("DELETE FROM endpoint WHERE container=?1", [self.id.as_str()]).map_err(query)?;
         crate::volume::forget_mounts(transaction, &self.id)
     }
 

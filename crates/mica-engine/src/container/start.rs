@@ -15,6 +15,7 @@ use crate::container::user_namespace;
 use crate::disk::ContainerDisk;
 use crate::error::{Error, Result};
 use crate::mount::MountRecord;
+use crate::network::Furnished;
 use crate::{Local, events, lock, system};
 use mica_api::stream::AttachStream;
 use mica_api::types::container::{
@@ -110,6 +111,7 @@ impl Local {
 
     /// A start that failed leaves a container that can be started again, with docker's exit code.
     fn record_failed_start(&self, record: &mut Record, definition: &Definition, error: &Error) {
+        self.unfurnish(record);
         record.stage = Stage::Created;
         record.started = Timestamp::NEVER;
         record.exit_code = match error.kind() {
@@ -133,7 +135,12 @@ impl Local {
         options: &StartOptions,
     ) -> Result<(StartPlan, Vec<String>)> {
         let disk = self.disk.container(&record.id);
-        let (network, joined) = self.network(definition)?;
+        let furnished = self.furnish(record, definition)?;
+        let (network, mut joined) = self.network(definition)?;
+        let companion = furnished.map(|Furnished { namespace, companion }| {
+            joined.push(JoinedNamespace { kind: NamespaceKind::Network, descriptor: namespace });
+            companion
+        });
         let mounts = self.user_mounts(definition)?;
         let mut spec = match self.measuring(definition) {
             Some(measured) => spec::build(&record.id, &measured, &disk, &network, mounts)?,
@@ -170,6 +177,7 @@ impl Local {
             joined,
             held: None,
             ends_with_clients: false,
+            companion,
         };
         Ok((plan, warnings))
     }

@@ -30,6 +30,8 @@ const LINGER_SECONDS: i64 = 3600;
 /// Does all that is to be done when the first process has ended.
 pub(super) fn finish(mut relay: Relay, order: &MonitorOrder) {
     let code = reap(&relay);
+    // Nobody shall hear of the end while ports and names are still taken.
+    relay.companion = None;
     let finished_at = now();
     if let Some(group) = &relay.group
         && !group.processes().is_empty()

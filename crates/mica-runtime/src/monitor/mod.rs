@@ -13,6 +13,7 @@ mod relay;
 
 use crate::error::SetupError;
 use crate::order::{self, Job, MonitorOrder, StartedMessage};
+use crate::{Companion, MakeCompanion};
 pub(crate) use birth::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX, MESSAGE_ROOT, MESSAGE_TERMINAL};
 use birth::{Newborn, Nursery};
 pub(crate) use end::remove_group;
@@ -31,19 +32,33 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 /// Does the work of a monitor whose socket is descriptor 0; gives its exit code.
-pub(crate) fn main(name: &CStr) -> ExitCode {
+pub(crate) fn main(name: &CStr, make_companion: MakeCompanion) -> ExitCode {
     // It was executed by a descriptor, whose number would be its name.
     let _ = rustix::thread::set_name(name);
     let Ok(socket) = settle_down() else { return ExitCode::from(1) };
     match order::receive(&socket) {
-        Ok(Some((order, child_order, descriptors))) => match run(socket, &order, child_order, descriptors) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::from(1),
-        },
+        Ok(Some((mut order, child_order, mut descriptors))) => {
+            let companion = companion(&mut order, &mut descriptors, make_companion);
+            match run(socket, &order, child_order, (descriptors, companion)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::from(1),
+            }
+        }
         // The caller changed its mind: nothing was made, nothing is left.
         Ok(None) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(1),
     }
+}
+
+/// Makes the companion, if there is to be one, and lets its order go.
+fn companion(
+    order: &mut MonitorOrder,
+    descriptors: &mut Vec<OwnedFd>,
+    make: MakeCompanion,
+) -> Option<Box<dyn Companion>> {
+    let companion = order.companion.take()?;
+    let first = descriptors.len().saturating_sub(companion.descriptor_count);
+    make(&companion.order, descriptors.split_off(first))
 }
 
 /// Leaves the caller's session, directory, signals and descriptors behind.
@@ -63,22 +78,23 @@ fn run(
     socket: UnixStream,
     order: &MonitorOrder,
     child_order: Vec<u8>,
-    descriptors: Vec<OwnedFd>,
+    (descriptors, companion): (Vec<OwnedFd>, Option<Box<dyn Companion>>),
 ) -> Result<(), SetupError> {
     let born = Nursery::prepare(order, descriptors).and_then(|nursery| nursery.deliver(order, &child_order));
     let newborn = match born {
         Ok(newborn) => newborn,
         Err(error) => {
+            drop(companion);
             tell_failure(&socket, &error);
             return Err(error);
         }
     };
     drop(child_order);
-    watch(socket, order, newborn);
+    watch(socket, order, newborn, companion);
     Ok(())
 }
 
-fn watch(socket: UnixStream, order: &MonitorOrder, newborn: Newborn) {
+fn watch(socket: UnixStream, order: &MonitorOrder, newborn: Newborn, companion: Option<Box<dyn Companion>>) {
     let message = StartedMessage {
         pid: newborn.pid,
         started_at: newborn.started_at.nanoseconds(),
@@ -91,6 +107,7 @@ fn watch(socket: UnixStream, order: &MonitorOrder, newborn: Newborn) {
     // A caller that is gone by now does not stop the container.
     let _ = tell(&socket, FrameKind::Started, &payload);
     let mut relay = Relay::new(order, newborn);
+    relay.companion = companion;
     relay.adopt(socket, order.attach.unwrap_or_default());
     relay.watch_memory(order.events.as_ref());
     relay.until_exit();

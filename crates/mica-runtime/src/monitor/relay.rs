@@ -12,7 +12,7 @@ use super::log::Log;
 use super::oom::OomWatch;
 use crate::order::MonitorOrder;
 use crate::plan::EventPlan;
-use crate::{Attach, StdinPlan, TerminalSize, cgroup};
+use crate::{Attach, Companion, StdinPlan, TerminalSize, cgroup};
 use mica_model::Timestamp;
 use mica_model::frame::FrameKind;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -60,6 +60,8 @@ pub(super) struct Relay {
     buffer: Vec<u8>,
     /// Until then nobody is let in, because there was no descriptor for them.
     accept_at: Option<Instant>,
+    /// See [`crate::Companion`].
+    pub(super) companion: Option<Box<dyn Companion>>,
 }
 
 /// A stream that the container writes to.
@@ -79,6 +81,7 @@ enum Watched {
     Log,
     Oom,
     Client(usize),
+    Companion,
 }
 
 impl Relay {
@@ -117,6 +120,7 @@ impl Relay {
             oom: None,
             buffer: Vec::new(),
             accept_at: None,
+            companion: None,
         }
     }
 
@@ -160,6 +164,11 @@ impl Relay {
                     Watched::Log => self.log.flush(),
                     Watched::Oom => self.look_at_memory(),
                     Watched::Client(index) => self.serve(index, flags),
+                    Watched::Companion => {
+                        if let Some(companion) = &mut self.companion {
+                            companion.serve();
+                        }
+                    }
                 }
             }
             if self.ends_with_clients && self.clients.is_empty() {
@@ -193,6 +202,10 @@ impl Relay {
         for receiver in self.log.backlog() {
             watched.push(Watched::Log);
             set.push(PollFd::from_borrowed_fd(receiver, PollFlags::OUT));
+        }
+        if let Some(companion) = &self.companion {
+            watched.push(Watched::Companion);
+            set.push(PollFd::from_borrowed_fd(companion.descriptor(), PollFlags::IN));
         }
         if !self.log.is_full() && !self.clients.iter().any(Client::has_pending) {
             for (index, source) in self.sources.iter().enumerate() {

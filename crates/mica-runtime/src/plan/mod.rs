@@ -72,6 +72,8 @@ pub struct StartPlan {
     /// Whether the container is killed when nobody is attached to it any more, be it that the starter
     /// was killed: for what nobody else would ever look after.
     pub ends_with_clients: bool,
+    /// What the monitor looks after besides, until the run is over.
+    pub companion: Option<crate::CompanionPlan>,
 }
 
 /// An open namespace of another container, from [`crate::namespace`].

@@ -134,6 +134,7 @@ impl Container {
             joined: Vec::new(),
             held: None,
             ends_with_clients: false,
+            companion: None,
         }
     }
 

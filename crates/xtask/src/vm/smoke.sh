@@ -31,35 +31,35 @@ uses_memory() { mica stats --no-stream --format "{{.MemUsage}}" "$1" | grep -Eq 
 willing='trap "exit 0" TERM; sleep 1000 & wait'
 
 check load "Loaded image: busybox:latest" mica load -q -i /fixtures/busybox.tar
-check run_true "" mica run --rm busybox true
-check run_code " [42]" mica run --rm busybox sh -c "exit 42"
-check run_not_found " [127]" mica run --rm busybox no-such-program
-check run_output "hello" mica run --rm busybox echo hello
-check memory_limit 67108864 mica run --rm --memory 64m busybox cat /sys/fs/cgroup/memory.max
-check pids_limit 20 mica run --rm --pids-limit 20 busybox cat /sys/fs/cgroup/pids.max
-check cpu_limit "50000 100000" mica run --rm --cpus 0.5 busybox cat /sys/fs/cgroup/cpu.max
-check own_cgroup "0::/" mica run --rm busybox cat /proc/self/cgroup
-kernel_log='mica run --rm --cap-add syslog'
+check run_true "" mica run --network none --rm busybox true
+check run_code " [42]" mica run --network none --rm busybox sh -c "exit 42"
+check run_not_found " [127]" mica run --network none --rm busybox no-such-program
+check run_output "hello" mica run --network none --rm busybox echo hello
+check memory_limit 67108864 mica run --network none --rm --memory 64m busybox cat /sys/fs/cgroup/memory.max
+check pids_limit 20 mica run --network none --rm --pids-limit 20 busybox cat /sys/fs/cgroup/pids.max
+check cpu_limit "50000 100000" mica run --network none --rm --cpus 0.5 busybox cat /sys/fs/cgroup/cpu.max
+check own_cgroup "0::/" mica run --network none --rm busybox cat /proc/self/cgroup
+kernel_log='mica run --network none --rm --cap-add syslog'
 check usual_devices 11 $kernel_log busybox sh -c "echo > /dev/null; cat /dev/zero /dev/random | head -c 11 | wc -c"
 check device_refused 0 $kernel_log busybox sh -c "mknod /log c 1 11; head -c 1 /log 2>/dev/null | wc -c"
 check device_given 1 $kernel_log --device /dev/kmsg:/log:r busybox sh -c "head -c 1 /log | wc -c"
 check device_not_written " [1]" $kernel_log --device /dev/kmsg:/log:r busybox sh -c ": > /log"
 check device_by_rule 1 $kernel_log --device-cgroup-rule "c 1:11 r" busybox sh -c "mknod /log c 1 11; head -c 1 /log | wc -c"
-check device_of_privileged 1 mica run --rm --privileged busybox sh -c "head -c 1 /dev/kmsg | wc -c"
-check out_of_memory " [137]" mica run --name greedy --memory 16m busybox tail /dev/zero
+check device_of_privileged 1 mica run --network none --rm --privileged busybox sh -c "head -c 1 /dev/kmsg | wc -c"
+check out_of_memory " [137]" mica run --network none --name greedy --memory 16m busybox tail /dev/zero
 check out_of_memory_told true mica inspect --format "{{.State.OOMKilled}}" greedy
 check out_of_memory_announced 1 sh -c 'mica events --since 0 --until 0s --filter event=oom | grep -c name=greedy'
-check swap_limit 16777216 mica run --rm --memory 16m --memory-swap 32m busybox cat /sys/fs/cgroup/memory.swap.max
-check reservation 8388608 mica run --rm --memory-reservation 8m busybox cat /sys/fs/cgroup/memory.low
-check cpu_weight 20 mica run --rm --cpu-shares 512 busybox cat /sys/fs/cgroup/cpu.weight
-check swappiness_told 1 sh -c 'mica run --rm --memory-swappiness 5 busybox true 2>&1 | grep -c "Memory swappiness discarded"'
-check oom_kill_disable_told 1 sh -c 'mica run --rm --memory 16m --oom-kill-disable busybox true 2>&1 | grep -c "OomKillDisable discarded"'
-check realtime_told " [125]" mica run --rm --cpu-rt-runtime 1000 busybox true
-check device_rate "1:0 rbps=1048576 wbps=max riops=max wiops=5" mica run --rm --device-read-bps /dev/ram0:1mb --device-write-iops /dev/ram0:5 busybox cat /sys/fs/cgroup/io.max
-check device_weight "default 4950" mica run --rm --blkio-weight 500 busybox cat /sys/fs/cgroup/io.weight
-check hello_runs "" sh -c 'mica run --rm hello | grep -qi pid'
+check swap_limit 16777216 mica run --network none --rm --memory 16m --memory-swap 32m busybox cat /sys/fs/cgroup/memory.swap.max
+check reservation 8388608 mica run --network none --rm --memory-reservation 8m busybox cat /sys/fs/cgroup/memory.low
+check cpu_weight 20 mica run --network none --rm --cpu-shares 512 busybox cat /sys/fs/cgroup/cpu.weight
+check swappiness_told 1 sh -c 'mica run --network none --rm --memory-swappiness 5 busybox true 2>&1 | grep -c "Memory swappiness discarded"'
+check oom_kill_disable_told 1 sh -c 'mica run --network none --rm --memory 16m --oom-kill-disable busybox true 2>&1 | grep -c "OomKillDisable discarded"'
+check realtime_told " [125]" mica run --network none --rm --cpu-rt-runtime 1000 busybox true
+check device_rate "1:0 rbps=1048576 wbps=max riops=max wiops=5" mica run --network none --rm --device-read-bps /dev/ram0:1mb --device-write-iops /dev/ram0:5 busybox cat /sys/fs/cgroup/io.max
+check device_weight "default 4950" mica run --network none --rm --blkio-weight 500 busybox cat /sys/fs/cgroup/io.weight
+check hello_runs "" sh -c 'mica run --network none --rm hello | grep -qi pid'
 
-mica run -d --name steady busybox sh -c "echo begun; $willing" >/dev/null
+mica run --network none -d --name steady busybox sh -c "echo begun; $willing" >/dev/null
 check logs begun sh -c "mica logs steady"
 check exec inside mica exec steady echo inside
 check exec_code " [7]" mica exec steady sh -c "exit 7"
@@ -78,10 +78,10 @@ check alive_after_it "running 0" state steady
 check stop steady mica stop steady
 check stopped "exited 0" state steady
 
-mica run -d --name victim busybox sleep 1000 >/dev/null
+mica run --network none -d --name victim busybox sleep 1000 >/dev/null
 check kill victim mica kill victim
 check killed "" within 10 sh -c '[ "$(mica inspect --format "{{.State.ExitCode}}" victim)" = 137 ]'
-mica run -d --name forced busybox sleep 1000 >/dev/null
+mica run --network none -d --name forced busybox sleep 1000 >/dev/null
 check rm_forced forced mica rm -f forced
 check rm "$(printf "greedy\nsteady\nvictim")" mica rm greedy steady victim
 check none_listed "" mica ps -aq

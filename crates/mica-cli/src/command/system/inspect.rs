@@ -1,4 +1,4 @@
-//! `inspect`: everything about containers, images and volumes, as JSON or through a template.
+//! `inspect`: everything about containers, images, networks and volumes, as JSON or through a template.
 
 use crate::args::{Matches, format_of_document, switch, text};
 use crate::command::{Command, Operands, Visibility};
@@ -12,7 +12,7 @@ use serde_json::Value;
 /// The entry of the table.
 pub const COMMAND: Command = Command {
     paths: &["inspect"],
-    summary: "Return low-level information on containers, images and volumes",
+    summary: "Return low-level information on containers, images, networks and volumes",
     operands: Operands::at_least(1, &["NAME|ID [NAME|ID...]"]),
     flags: || {
         vec![
@@ -40,6 +40,7 @@ enum Kind {
     Container,
     Image,
     Volume,
+    Network,
 }
 
 struct InspectArgs {
@@ -61,19 +62,18 @@ impl InspectArgs {
 }
 
 fn kind(name: &str) -> Result<Kind, Failure> {
-    let awaits = match name {
-        "" => return Ok(Kind::Any),
-        "container" => return Ok(Kind::Container),
-        "image" => return Ok(Kind::Image),
-        "volume" => return Ok(Kind::Volume),
-        "network" => "networks",
+    Ok(match name {
+        "" => Kind::Any,
+        "container" => Kind::Container,
+        "image" => Kind::Image,
+        "volume" => Kind::Volume,
+        "network" => Kind::Network,
         _ => {
             return Err(Failure::refused(format!(
                 "unknown type: {name:?}: must be one of \"container\", \"image\", \"network\", \"volume\""
             )));
         }
-    };
-    Err(Failure::Planned { what: format!("--type {name}"), awaits, code: 1 })
+    })
 }
 
 fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
@@ -82,6 +82,7 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let ignoring = match args.kind {
         Kind::Image => Some("image"),
         Kind::Volume => Some("volume"),
+        Kind::Network => Some("network"),
         Kind::Any | Kind::Container => None,
     };
     if let Some(kind) = ignoring.filter(|_| args.is_sized) {
@@ -91,6 +92,7 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
         Kind::Container => container(engine, reference, args.is_sized),
         Kind::Image => image(engine, reference),
         Kind::Volume => volume(engine, reference),
+        Kind::Network => network(engine, reference),
         Kind::Any => any(engine, reference, args.is_sized),
     })
 }
@@ -107,7 +109,11 @@ fn volume(engine: &dyn Engine, name: &str) -> Result<Value, Error> {
     to_value(&engine.volume_inspect(name)?)
 }
 
-/// Containers come first, then images, as a name may stand for both.
+fn network(engine: &dyn Engine, reference: &str) -> Result<Value, Error> {
+    to_value(&engine.network_inspect(reference)?)
+}
+
+/// Containers come first, as a name may stand for more than one kind; then images, then networks.
 fn any(engine: &dyn Engine, reference: &str, is_sized: bool) -> Result<Value, Error> {
     let is_absent = |answer: &Result<Value, Error>| {
         // A reference of an image, such as `a/b:c`, is no name that a container could have.
@@ -120,6 +126,10 @@ fn any(engine: &dyn Engine, reference: &str, is_sized: bool) -> Result<Value, Er
         return found;
     }
     let found = image(engine, reference);
+    if !is_absent(&found) {
+        return found;
+    }
+    let found = network(engine, reference);
     if !is_absent(&found) {
         return found;
     }
@@ -138,7 +148,7 @@ mod tests {
     fn types_are_those_that_exist() {
         assert_eq!(kind("image").unwrap(), Kind::Image);
         assert_eq!(kind("volume").unwrap(), Kind::Volume);
-        assert!(matches!(kind("network"), Err(Failure::Planned { .. })));
+        assert_eq!(kind("network").unwrap(), Kind::Network);
         assert!(matches!(kind("tree"), Err(Failure::Refused { .. })));
     }
 }

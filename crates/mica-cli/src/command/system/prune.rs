@@ -1,7 +1,8 @@
-//! `system prune`: deletes stopped containers and unused images in one go.
+//! `system prune`: deletes stopped containers, unused networks and unused images in one go.
 
 use crate::args::{Matches, filter_of_prune, switch};
 use crate::command::image::prune::{reclaimed_line, report, select};
+use crate::command::network::prune::report as networks_report;
 use crate::command::{Command, Operands, Visibility};
 use crate::confirmation;
 use crate::context::Context;
@@ -59,8 +60,9 @@ impl PruneArgs {
         } else {
             ""
         };
-        let mut text =
-            format!("WARNING! This will remove:\n  - all stopped containers\n{volumes}  - {images}\n");
+        let mut text = format!(
+            "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n{volumes}  - {images}\n"
+        );
         if !self.filters.is_empty() {
             text.push_str("\n  Items to be pruned will be filtered with:\n");
             for key in self.filters.keys() {
@@ -87,6 +89,7 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     if !containers.deleted.is_empty() {
         context.print(&format!("Deleted Containers:\n{}\n\n", containers.deleted.join("\n")))?;
     }
+    context.print(&networks_report(&engine.network_prune(&args.filters)?))?;
     let mut freed = containers.space_reclaimed;
     if args.with_volumes {
         let volumes = engine.volume_prune(&args.filters)?;

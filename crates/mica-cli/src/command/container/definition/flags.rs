@@ -1,7 +1,9 @@
 //! The flags that define a container, shared by `run` and `create`.
 
 use crate::args::{ValueError, bytes, list, number, switch, text};
-use crate::command::container::definition::{block_io, isolation, logging, resources, variables, volumes};
+use crate::command::container::definition::{
+    block_io, isolation, logging, network, resources, variables, volumes,
+};
 use clap::Arg;
 
 /// All of them.
@@ -18,8 +20,6 @@ pub fn all() -> Vec<Arg> {
         list("label", "list", "Set meta data on a container").short('l').value_parser(variables::parse_label),
         list("label-file", "list", "Read in a line delimited file of labels"),
         text("name", "string", "Assign a name to the container"),
-        text("network", "network", "Connect a container to a network: none, host or container:NAME")
-            .alias("net"),
         text("platform", "string", "Set platform if server is multi-platform capable"),
         text(
             "pull",
@@ -39,6 +39,7 @@ pub fn all() -> Vec<Arg> {
     ];
     flags.extend(block_io::flags());
     flags.extend(isolation::flags());
+    flags.extend(network::flags());
     flags.extend(logging::flags());
     flags.extend(resources::flags());
     flags.extend(volumes::flags());

@@ -1,9 +1,10 @@
 //! What `run` and `create` have in common: the flags that define a container.
 //!
-//! `flags` declares them, `planned` names those of later versions, `request` turns what was typed
-//! into the engine's request, `block_io` reads limits of devices, `logging` reads where output goes, `security` reads security options,
-//! `variables` reads environment and label files, `volumes` and `mount` read what is to be mounted,
-//! `making` asks for it.
+//! `flags` declares them, `network` and `publish` read those of networks, `planned` names those of later
+//! versions, `request` turns what was typed into the engine's request, `block_io` reads
+//! limits of devices, `logging` reads where output goes,
+//! `security` reads security options, `variables` reads environment and label files, `volumes` and `mount`
+//! read what is to be mounted, `making` asks for it.
 
 pub mod block_io;
 pub mod flags;
@@ -11,7 +12,9 @@ pub mod isolation;
 pub mod logging;
 pub mod making;
 pub mod mount;
+pub mod network;
 pub mod planned;
+pub mod publish;
 pub mod request;
 pub mod resources;
 pub mod security;

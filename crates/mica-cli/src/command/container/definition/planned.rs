@@ -3,20 +3,13 @@
 use crate::args::PlannedFlag;
 
 const ISOLATION: &str = "isolation, limits, volumes and health";
-const NETWORKS: &str = "networks";
 
 /// All of them.
 pub const FLAGS: &[PlannedFlag] = &[
-    PlannedFlag::value("add-host", None, NETWORKS),
     PlannedFlag::value("annotation", None, ISOLATION),
     PlannedFlag::value("cgroup-parent", None, ISOLATION),
     PlannedFlag::value("cgroupns", None, ISOLATION),
     PlannedFlag::switch("disable-content-trust", None, "registries"),
-    PlannedFlag::value("dns", None, NETWORKS),
-    PlannedFlag::value("dns-opt", None, NETWORKS),
-    PlannedFlag::value("dns-option", None, NETWORKS),
-    PlannedFlag::value("dns-search", None, NETWORKS),
-    PlannedFlag::value("expose", None, NETWORKS),
     PlannedFlag::value("gpus", None, ISOLATION),
     PlannedFlag::value("health-cmd", None, ISOLATION),
     PlannedFlag::value("health-interval", None, ISOLATION),
@@ -25,19 +18,10 @@ pub const FLAGS: &[PlannedFlag] = &[
     PlannedFlag::value("health-start-period", None, ISOLATION),
     PlannedFlag::value("health-timeout", None, ISOLATION),
     PlannedFlag::switch("init", None, ISOLATION),
-    PlannedFlag::value("ip", None, NETWORKS),
-    PlannedFlag::value("ip6", None, NETWORKS),
     PlannedFlag::value("ipc", None, ISOLATION),
     PlannedFlag::value("isolation", None, ISOLATION),
-    PlannedFlag::value("link", None, NETWORKS),
-    PlannedFlag::value("link-local-ip", None, NETWORKS),
-    PlannedFlag::value("mac-address", None, NETWORKS),
-    PlannedFlag::value("net-alias", None, NETWORKS),
-    PlannedFlag::value("network-alias", None, NETWORKS),
     PlannedFlag::switch("no-healthcheck", None, ISOLATION),
     PlannedFlag::value("pid", None, ISOLATION),
-    PlannedFlag::value("publish", Some('p'), NETWORKS),
-    PlannedFlag::switch("publish-all", Some('P'), NETWORKS),
     PlannedFlag::value("restart", None, ISOLATION),
     PlannedFlag::value("runtime", None, ISOLATION),
     PlannedFlag::value("storage-opt", None, ISOLATION),

@@ -3,7 +3,7 @@
 use crate::args::Matches;
 use crate::command::container::definition::making::into_launch;
 use crate::command::container::definition::{
-    block_io, isolation, logging, resources, security, variables, volumes,
+    block_io, isolation, logging, network, resources, security, variables, volumes,
 };
 use crate::context::Context;
 use crate::report::Failure;
@@ -41,11 +41,15 @@ impl Definition {
     /// Flags that exclude each other, files that cannot be read.
     pub fn from(matches: &Matches, context: &Context<'_>) -> Result<Self, Failure> {
         resources::tell_deprecated(matches, context);
+        let mut config = config(matches, context).map_err(into_launch)?;
+        let mut host_config = host_config(matches)?;
+        let networking_config = network::apply(matches, &mut config, &mut host_config)?;
         let mut request = CreateRequest {
             name: matches.text_or_empty("name"),
             platform: matches.text("platform").unwrap_or_else(|| context.config.platform()),
-            config: config(matches, context).map_err(into_launch)?,
-            host_config: host_config(matches)?,
+            config,
+            host_config,
+            networking_config,
         };
         volumes::apply(matches, &mut request.config, &mut request.host_config)?;
         Ok(Self {
@@ -95,11 +99,6 @@ fn config(matches: &Matches, context: &Context<'_>) -> Result<ContainerConfig, F
 }
 
 fn host_config(matches: &Matches) -> Result<HostConfig, Failure> {
-    let network_mode = match matches.text("network").as_deref() {
-        Some("") => return Err(Failure::refused_launch("no name set for network")),
-        Some(mode) => mode.to_owned(),
-        None => "default".to_owned(),
-    };
     let mut resources = resources::from(matches);
     block_io::apply(matches, &mut resources);
     if let Some(swappiness) = resources.memory_swappiness.filter(|value| !(0..=100).contains(value)) {
@@ -111,7 +110,6 @@ fn host_config(matches: &Matches) -> Result<HostConfig, Failure> {
     let mut host = HostConfig {
         container_id_file: matches.text_or_empty("cidfile"),
         log_config: logging::from(matches)?,
-        network_mode,
         auto_remove: matches.on("rm"),
         readonly_rootfs: matches.on("read-only"),
         shm_size: matches.number("shm-size").filter(|size| *size != 0).unwrap_or(SHM_SIZE_DEFAULT),

@@ -1,0 +1,207 @@
+//! `network`: made, listed, removed; who finds and reaches whom on them.
+
+use crate::container_ports::{eventually, web};
+use e2e::World;
+
+/// A container that lives until it is told to end.
+#[track_caller]
+fn resident(world: &World, name: &str, flags: &[&str]) {
+    let words = [&["run", "-d", "--name", name][..], flags, &["busybox", "sleep", "1000"]].concat();
+    world.mica(words).success();
+}
+
+fn address(world: &World, container: &str, network: &str) -> String {
+    world.inspect(container, &format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}"))
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_network_is_made_shown_and_removed_with_its_bridge() {
+    let world = World::with_busybox();
+    let create = [
+        "network",
+        "create",
+        "--subnet",
+        "10.40.0.0/16",
+        "--ip-range",
+        "10.40.5.0/24",
+        "--gateway",
+        "10.40.0.9",
+        "--label",
+        "tier=back",
+        "back",
+    ];
+    let id = world.mica(create).success().line();
+    let names = world.mica(["network", "ls", "--format", "{{.Name}} {{.Driver}}"]).success().stdout();
+    assert_eq!(names, "back bridge\nbridge bridge\nhost host\nnone null\n");
+    let shown = |template| world.mica(["network", "inspect", "-f", template, &id[..12]]).success().line();
+    assert_eq!(shown("{{(index .IPAM.Config 0).Gateway}}"), "10.40.0.9");
+    assert_eq!(shown("{{.Labels.tier}}"), "back");
+    resident(&world, "one", &["--network", "back"]);
+    assert_eq!(address(&world, "one", "back"), "10.40.5.0");
+    world.mica(["network", "rm", "back"]).code(1).stderr_contains("has active endpoints");
+    world.mica(["rm", "-f", "one"]).success();
+    let bridge = format!("mc-{}", &id[..12]);
+    assert!(e2e::neighbour::host(&["ip", "link"]).contains(&bridge));
+    world.mica(["network", "rm", "back"]).success().stdout_is("back\n");
+    assert!(!e2e::neighbour::host(&["ip", "link"]).contains(&bridge));
+    world.mica(["network", "inspect", "back"]).code(1).stderr_contains("network back not found");
+    world.mica(["network", "rm", "bridge"]).code(1).stderr_contains("pre-defined network");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_neighbours_find_each_other_by_name_alias_and_address() {
+    let world = World::with_busybox();
+    world.mica(["network", "create", "back"]).success();
+    web(&world, "web", &["--network", "back", "--network-alias", "www"]);
+    for name in ["web", "www", "WEB", "web.back"] {
+        eventually("I am web", || {
+            let ask = ["run", "--rm", "--network", "back", "busybox", "wget", "-qO-"];
+            let url = format!("http://{name}/");
+            Some(world.mica([&ask[..], &[url.as_str()]].concat()).stdout())
+        });
+    }
+    let ip = address(&world, "web", "back");
+    let ask = ["run", "--rm", "--network", "back", "busybox", "nslookup", &ip];
+    world.mica(ask).success().stdout_contains("web.back");
+    // A name is gone with its container, and so are the answers.
+    world.mica(["rm", "-f", "web"]).success();
+    let ask = ["run", "--rm", "--network", "back", "busybox", "nslookup", "web"];
+    let gone = world.mica(ask);
+    assert_ne!(gone.code, 0, "{}", gone.stdout());
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_networks_do_not_reach_each_other() {
+    let world = World::with_busybox();
+    for network in ["one", "two"] {
+        world.mica(["network", "create", network]).success();
+    }
+    web(&world, "first", &["--network", "one"]);
+    web(&world, "second", &["--network", "two"]);
+    let ip = address(&world, "second", "two");
+    let url = format!("http://{ip}/");
+    let ask =
+        |network: &str| world.mica(["run", "--rm", "--network", network, "busybox", "wget", "-qO-", &url]);
+    eventually("I am second", || Some(ask("two").stdout()));
+    assert_ne!(ask("one").code, 0, "the networks are not isolated");
+    assert_ne!(ask("bridge").code, 0, "the default network is not isolated");
+    world.mica(["network", "connect", "two", "first"]).success();
+    let joined = world.mica(["exec", "first", "wget", "-qO-", &url]);
+    joined.success().stdout_is("I am second\n");
+    let by_name = world.mica(["exec", "first", "wget", "-qO-", "http://second/"]);
+    by_name.success().stdout_is("I am second\n");
+    world.mica(["network", "disconnect", "two", "first"]).success();
+    let parted = world.mica(["exec", "first", "wget", "-qO-", &url]);
+    assert_ne!(parted.code, 0, "a container that was disconnected still reaches the network");
+    let routes = world.mica(["exec", "first", "ip", "route"]).success().stdout();
+    assert!(routes.contains("default via"), "{routes}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_an_internal_network_has_no_way_out() {
+    let world = World::with_busybox();
+    let neighbour = e2e::Neighbour::new(73);
+    world.mica(["network", "create", "--internal", "vault"]).success();
+    world.mica(["network", "create", "open"]).success();
+    let ask = |network: &str| {
+        let words = ["run", "--rm", "--network", network, "busybox", "ping", "-c", "1", "-W", "1"];
+        world.mica([&words[..], &[neighbour.address()]].concat()).code
+    };
+    assert_eq!(ask("open"), 0);
+    assert_ne!(ask("vault"), 0);
+    let routes =
+        world.mica(["run", "--rm", "--network", "vault", "busybox", "ip", "route"]).success().stdout();
+    assert!(!routes.contains("default"), "{routes}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_addresses_are_chosen_kept_and_refused() {
+    let world = World::with_busybox();
+    world.mica(["network", "create", "--subnet", "10.41.0.0/29", "small"]).success();
+    resident(
+        &world,
+        "fixed",
+        &["--network", "small", "--ip", "10.41.0.5", "--mac-address", "02:00:00:00:00:07"],
+    );
+    assert_eq!(address(&world, "fixed", "small"), "10.41.0.5");
+    let shown = world.mica(["exec", "fixed", "ip", "address"]).success().stdout();
+    assert!(shown.contains("02:00:00:00:00:07") && shown.contains("10.41.0.5/29"), "{shown}");
+    world
+        .mica(["run", "--rm", "--network", "small", "--ip", "10.41.0.5", "busybox", "true"])
+        .code(125)
+        .stderr_contains("Address 10.41.0.5 is already in use");
+    world
+        .mica(["run", "--rm", "--network", "small", "--ip", "10.42.0.5", "busybox", "true"])
+        .code(125)
+        .stderr_contains("no configured subnet");
+    world
+        .mica(["run", "--rm", "--ip", "172.17.0.9", "busybox", "true"])
+        .code(125)
+        .stderr_contains("user specified IP address is supported on user defined networks only");
+    for name in ["aa", "bb", "cc", "dd"] {
+        resident(&world, name, &["--network", "small"]);
+    }
+    world
+        .mica(["run", "--name", "ee", "--network", "small", "busybox", "true"])
+        .code(125)
+        .stderr_contains("no available IPv4 addresses")
+        .stderr_contains("small");
+    world.mica(["rm", "-f", "cc"]).success();
+    world.mica(["start", "ee"]).success();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_ranges_that_the_host_routes_are_left_alone_and_the_rest_runs_out_in_words() {
+    let world = World::new();
+    e2e::neighbour::host(&["ip", "route", "add", "172.20.0.0/14", "dev", "lo"]);
+    let mut count = 0;
+    let refusal = loop {
+        let made = world.mica(["network", "create", &format!("n{count}")]);
+        if made.code != 0 {
+            break made;
+        }
+        count += 1;
+        assert!(count < 40);
+    };
+    // Of docker's 31 ranges, four are routed and the default network has one.
+    assert_eq!(count, 26);
+    refusal.code(1).stderr_contains("all predefined address pools have been fully subnetted");
+    let ranges = world.mica(["network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "n2"]);
+    assert_eq!(ranges.success().line(), "172.24.0.0/16");
+    world.mica(["network", "rm", "n5"]).success();
+    world.mica(["network", "create", "again"]).success();
+    let pruned = world.mica(["network", "prune", "-f"]).success().stdout();
+    assert!(pruned.starts_with("Deleted Networks:\n") && pruned.contains("again\n"), "{pruned}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_killed_monitor_leaves_nothing_that_its_successor_stumbles_over() {
+    let world = World::with_busybox();
+    world.mica(["network", "create", "back"]).success();
+    for _ in 0..3 {
+        resident(&world, "same", &["--network", "back", "-p", "8090:80"]);
+        let pid = world.inspect("same", "{{.State.Pid}}");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let monitor = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap().to_owned();
+        e2e::neighbour::host(&["kill", "-9", &monitor]);
+        eventually("gone", || {
+            let is_gone = !std::path::Path::new(&format!("/proc/{monitor}")).exists();
+            is_gone.then(|| "gone".to_owned())
+        });
+        world.mica(["rm", "-f", "same"]).success();
+        eventually("none", || {
+            let links = e2e::neighbour::host(&["ip", "-o", "link", "show", "type", "veth"]);
+            links.is_empty().then(|| "none".to_owned())
+        });
+    }
+    resident(&world, "same", &["--network", "back", "-p", "8090:80"]);
+    let rules = e2e::neighbour::host(&["nft", "list", "ruleset"]);
+    assert_eq!(rules.matches("8090").count(), 1, "{rules}");
+}

@@ -1,0 +1,257 @@
+//! What a start does about networks: ports, addresses, a namespace with links, rules, names.
+//!
+//! First the ports of the host are taken, which nobody else can then have; then, in one transaction,
+//! the addresses; then everything is made. Killed at any step, the command leaves records that the
+//! next look at the container lets go, and nothing in the kernel but elements of a map, which go
+//! when their port is published again or the rules are written anew.
+
+use crate::Local;
+use crate::container::record::{Definition, Record};
+use crate::database::query;
+use crate::error::{Error, Result};
+use crate::network::endpoint::{Endpoint, PublishedPort, release};
+use crate::network::ports;
+use crate::network::record::Network;
+use crate::network::resolution::{self, Resolver};
+use crate::network::rules::forwards;
+use mica_network::{AttendantOrder, Book, Join, Reservation, Route, Sandbox, sandbox};
+use mica_runtime::CompanionPlan;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+/// What the runtime is given of the networks.
+#[derive(Debug)]
+pub(crate) struct Furnished {
+    /// The namespace with its links.
+    pub(crate) namespace: OwnedFd,
+    /// What the monitor does for it.
+    pub(crate) companion: CompanionPlan,
+}
+
+/// A container with its networks and its places in them.
+type Places = Vec<(Network, Endpoint)>;
+
+impl Local {
+    /// Gives a container that is about to run its places in its networks; `None` if it is on none.
+    pub(crate) fn furnish(&self, record: &Record, definition: &Definition) -> Result<Option<Furnished>> {
+        let places = self.places(record)?;
+        if places.is_empty() {
+            return Ok(None);
+        }
+        let furnished = self.furnish_places(record, definition, places);
+        if furnished.is_err() {
+            self.unfurnish(record);
+        }
+        furnished.map(Some)
+    }
+
+    /// Takes back what a start that failed has of its networks.
+    pub(crate) fn unfurnish(&self, record: &Record) {
+        mica_network::membership::forget(self.disk.run_root(), record.id.as_str());
+        // What stays is let go when the container is looked at, and never given to two.
+        let _ = self.database().write(|transaction| release(transaction, record.id.as_str()));
+    }
+
+    pub(crate) fn places(&self, record: &Record) -> Result<Places> {
+        self.database().read(|connection| {
+            let endpoints = Endpoint::of_container(connection, record.id.as_str())?;
+            let mut places = Vec::with_capacity(endpoints.len());
+            for endpoint in endpoints {
+                if let Some(network) = Network::by_id(connection, &endpoint.network)? {
+                    places.push((network, endpoint));
+                }
+            }
+            Ok(places)
+        })
+    }
+
+    fn furnish_places(
+        &self,
+        record: &Record,
+        definition: &Definition,
+        mut places: Places,
+    ) -> Result<Furnished> {
+        let way_out = way_out(&places);
+        let binding = places.get(way_out).and_then(|(network, _)| host_binding(network));
+        let reservations = match places.get(way_out) {
+            Some((network, _)) if can_publish(network) => {
+                mica_network::reserve(&ports::wishes(definition, binding)?)?
+            }
+            _ => Vec::new(),
+        };
+        self.take_places(&mut places, way_out, &reservations)?;
+        let networks: Vec<Network> = places.iter().map(|(network, _)| network.clone()).collect();
+        let resolver = resolution::resolver(&definition.host_config, &networks)?;
+        let joins: Vec<Join> = places
+            .iter()
+            .filter_map(|(network, endpoint)| {
+                Some(Join {
+                    network: network.definition.plan.clone(),
+                    endpoint: endpoint.place.as_ref()?.plan(),
+                })
+            })
+            .collect();
+        // Making a namespace takes the kernel a while; what the host has to know is done meanwhile.
+        let (made, told) = std::thread::scope(|scope| {
+            let made = scope.spawn(|| sandbox::make(&joins, resolver.servers.is_some()));
+            let told = self.tell(record, definition, &places, &resolver);
+            (made.join(), told)
+        });
+        let made = made
+            .unwrap_or_else(|_| Err(mica_network::Error::Invalid { what: "a thread failed".to_owned() }))?;
+        told?;
+        Ok(self.hand_over(record, &places, (made, resolver), reservations))
+    }
+
+    /// Addresses for all places, and the ports that lead to one of them, in one transaction. Where
+    /// there is none left, containers that have ended unseen are looked for first.
+    fn take_places(&self, places: &mut Places, way_out: usize, reservations: &[Reservation]) -> Result<()> {
+        let mut has_looked = false;
+        loop {
+            let taken = self.database().write(|transaction| {
+                for (index, (network, endpoint)) in places.iter_mut().enumerate() {
+                    // One that was removed meanwhile must not come to life by its containers.
+                    let is_there = Network::by_id(transaction, &network.id).map_err(query)?.is_some();
+                    if !is_there {
+                        return Err(Error::NoSuchNetwork { reference: network.name.clone() });
+                    }
+                    endpoint.take_place(transaction, network)?;
+                    if index == way_out
+                        && let Some(place) = &mut endpoint.place
+                    {
+                        place.has_default_route = !network.definition.plan.is_internal;
+                        place.ports = reservations.iter().map(published).collect();
+                        endpoint.save(transaction)?;
+                    }
+                }
+                Ok(())
+            });
+            match taken {
+                Err(Error::State { .. }) if !has_looked => {
+                    has_looked = true;
+                    self.observe_all()?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Rules, files and names.
+    fn tell(
+        &self,
+        record: &Record,
+        definition: &Definition,
+        places: &Places,
+        resolver: &Resolver,
+    ) -> Result<()> {
+        let live: Vec<_> = places.iter().filter_map(|(_, endpoint)| endpoint.place.as_ref()).collect();
+        let links = self.link_lines(places)?;
+        let lines = resolution::host_lines(definition, &live, &links)?;
+        self.write_resolution(record, resolver, &lines)?;
+        self.tell_neighbours(record, &definition.config.hostname, places)?;
+        if places.iter().any(|(network, _)| can_publish(network)) {
+            let with_ports = live.iter().find(|place| !place.ports.is_empty());
+            if let Some(place) = with_ports.or(live.first()) {
+                self.publish(place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lines of `hosts` for those that `--link` names, on the network without names.
+    fn link_lines(&self, places: &Places) -> Result<Vec<(IpAddr, String)>> {
+        let mut lines = Vec::new();
+        for (network, endpoint) in places {
+            for (alias, target) in endpoint.settings.links.iter().flatten().map(|link| split_link(link)) {
+                let Ok(other) = Record::find(&self.database(), target) else { continue };
+                let theirs = self
+                    .database()
+                    .read(|connection| Endpoint::of_container(connection, other.id.as_str()))?;
+                let place = theirs.into_iter().find(|theirs| theirs.network == network.id);
+                for ip in place.and_then(|theirs| theirs.place).iter().flat_map(|place| place.ips()) {
+                    lines.push((ip, format!("{alias} {} {}", other.id.short(), other.name)));
+                }
+            }
+        }
+        Ok(lines)
+    }
+
+    fn hand_over(
+        &self,
+        record: &Record,
+        places: &Places,
+        (made, resolver): (Sandbox, Resolver),
+        reservations: Vec<Reservation>,
+    ) -> Furnished {
+        let live: Vec<_> = places.iter().filter_map(|(_, endpoint)| endpoint.place.as_ref()).collect();
+        let all_forwards: Vec<_> = live.iter().flat_map(|place| forwards(place)).collect();
+        let run_root = self.disk.run_root().to_owned();
+        let container = record.id.to_string();
+        let table = self.site().table();
+        let mut order = AttendantOrder::new(run_root.clone(), container.clone(), &table, &all_forwards);
+        let mut descriptors = Vec::new();
+        if let Some((sockets, servers)) = made.resolver.zip(resolver.servers) {
+            let links = places.iter().flat_map(|(_, endpoint)| endpoint.settings.links.iter().flatten());
+            let links = links.map(|link| split_link(link));
+            let links = links.map(|(alias, target)| (alias.to_owned(), target.to_owned())).collect();
+            order.book = Some(Book { run_root, container, links, servers });
+            descriptors.extend([sockets.0, sockets.1]);
+        }
+        let with_ports = live.iter().find(|place| !place.ports.is_empty());
+        let addresses = with_ports.map(|place| place.ips()).unwrap_or_default();
+        for reservation in reservations {
+            let same = addresses.iter().find(|ip| ip.is_ipv4() == reservation.host.is_ipv4());
+            let Some((socket, target)) = reservation.socket.zip(same.or(addresses.first())) else { continue };
+            let target = SocketAddr::new(*target, reservation.private);
+            order.routes.push(Route { protocol: reservation.protocol, target });
+            descriptors.push(socket);
+        }
+        let companion = CompanionPlan { order: order.encode(), descriptors };
+        Furnished { namespace: made.namespace, companion }
+    }
+}
+
+fn published(reservation: &Reservation) -> PublishedPort {
+    let Reservation { protocol, private, host, port, .. } = *reservation;
+    PublishedPort { protocol, private, host, port }
+}
+
+/// `TARGET:ALIAS`, or a target that is its own alias: alias and target.
+pub(crate) fn split_link(link: &str) -> (&str, &str) {
+    let name = |text: &'_ str| text.rsplit('/').next().map_or(0, str::len);
+    let (target, alias) = link.split_once(':').unwrap_or((link, link));
+    (&alias[alias.len() - name(alias)..], target.strip_prefix('/').unwrap_or(target))
+}
+
+/// Whether the host leads to containers of such a network.
+fn can_publish(network: &Network) -> bool {
+    mica_network::named(&network.definition.plan.driver).is_some_and(mica_network::Driver::is_gateway_of_host)
+}
+
+/// The place that a container goes out by: the one with the highest priority, of those that lead
+/// out at all, and of equals the first by name.
+pub(crate) fn way_out(places: &[(Network, Endpoint)]) -> usize {
+    let rank = |(network, endpoint): &(Network, Endpoint)| {
+        let leads_out = !network.definition.plan.is_internal;
+        (!leads_out, -endpoint.settings.gw_priority, network.name.clone())
+    };
+    (0..places.len()).min_by_key(|index| rank(&places[*index])).unwrap_or(0)
+}
+
+/// The address that ports are published at unless `-p` names one.
+fn host_binding(network: &Network) -> Option<IpAddr> {
+    let text = network.definition.plan.options.get("com.docker.network.bridge.host_binding_ipv4")?;
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_have_an_alias() {
+        assert_eq!(split_link("db:store"), ("store", "db"));
+        assert_eq!(split_link("db"), ("db", "db"));
+        assert_eq!(split_link("/db:/web/store"), ("store", "db"));
+    }
+}

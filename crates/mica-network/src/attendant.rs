@@ -1,0 +1,135 @@
+//! What a container's monitor does for its networks: names resolved, ports held and relayed, and
+//! everything taken back when the run is over.
+
+use crate::dns::{Book, Datagrams, Streams};
+use crate::publish::Forward;
+use crate::relay::{Relay, Route};
+use crate::watch::{Token, Watch};
+use crate::{membership, rules};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What the monitor has to know; the descriptors go along with it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AttendantOrder {
+    /// The run-time directory.
+    pub run_root: PathBuf,
+    /// The container's id.
+    pub container: String,
+    /// Where its resolver looks names up; the first two descriptors are its sockets.
+    pub book: Option<Book>,
+    /// Where each published port leads; the other descriptors are their sockets.
+    pub routes: Vec<Route>,
+    /// Messages that take its ports back.
+    withdrawal: Vec<Vec<u8>>,
+}
+
+impl AttendantOrder {
+    /// An order for a container whose ports are `forwards` in `table`.
+    pub fn new(run_root: PathBuf, container: String, table: &str, forwards: &[Forward]) -> Self {
+        let withdrawal = if forwards.is_empty() { Vec::new() } else { rules::withdrawal(table, forwards) };
+        Self { run_root, container, book: None, routes: Vec::new(), withdrawal }
+    }
+
+    /// As bytes, for the monitor.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).unwrap_or_default()
+    }
+}
+
+/// At work in a monitor. Dropping it takes everything back.
+#[derive(Debug)]
+pub struct Attendant {
+    order: AttendantOrder,
+    watch: Watch,
+    datagrams: Option<Datagrams>,
+    streams: Option<Streams>,
+    relay: Relay,
+}
+
+impl Attendant {
+    /// Begins; `None` when the order makes no sense or there are no descriptors left.
+    pub fn begin(order: &[u8], descriptors: Vec<OwnedFd>) -> Option<Self> {
+        let order: AttendantOrder = postcard::from_bytes(order).ok()?;
+        let watch = Watch::new().ok()?;
+        let mut descriptors = descriptors.into_iter();
+        let (mut datagrams, mut streams) = (None, None);
+        if order.book.is_some() {
+            datagrams = Datagrams::new(descriptors.next()?, &watch);
+            streams = Streams::new(descriptors.next()?, &watch);
+        }
+        let relay = Relay::new(descriptors.zip(order.routes.iter().copied()).collect(), &watch);
+        Some(Self { order, watch, datagrams, streams, relay })
+    }
+
+    /// Readable when [`Attendant::serve`] has something to do.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.watch.descriptor()
+    }
+
+    /// Does what there is to do, without waiting.
+    pub fn serve(&mut self) {
+        for token in self.watch.ready() {
+            self.serve_one(token);
+        }
+        let is_waiting = self.datagrams.as_ref().is_some_and(Datagrams::is_waiting)
+            || self.streams.as_ref().is_some_and(Streams::is_waiting)
+            || self.relay.is_waiting();
+        self.watch.tick(is_waiting);
+    }
+
+    fn serve_one(&mut self, token: Token) {
+        let Self { order, watch, datagrams, streams, relay } = self;
+        let names = |act: &mut dyn FnMut(&Book)| {
+            if let Some(book) = &order.book {
+                act(book);
+            }
+        };
+        match token {
+            Token::Tick => {
+                relay.tick();
+                if let Some(streams) = streams {
+                    streams.tick();
+                }
+                if let Some(datagrams) = datagrams {
+                    names(&mut |book| datagrams.tick(book, watch));
+                }
+            }
+            Token::Port(index) => relay.hear(index, watch),
+            Token::Connection(id) => relay.carry(id),
+            Token::Flow(id) => relay.answer(id),
+            Token::Datagrams => {
+                if let Some(datagrams) = datagrams {
+                    names(&mut |book| datagrams.hear(book, watch));
+                }
+            }
+            Token::DatagramAnswer(id) => {
+                if let Some(datagrams) = datagrams {
+                    names(&mut |book| datagrams.take_answer(id, book, watch));
+                }
+            }
+            Token::Streams => {
+                if let Some(streams) = streams {
+                    streams.accept(watch);
+                }
+            }
+            Token::StreamClient(id) => {
+                if let Some(streams) = streams {
+                    names(&mut |book| streams.serve(id, book, watch));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Attendant {
+    fn drop(&mut self) {
+        // First what leads to the container, then, by the end of this value, the ports themselves:
+        // whoever gets one of them next finds no rule of ours.
+        if !self.order.withdrawal.is_empty() {
+            rules::withdraw(&self.order.withdrawal);
+        }
+        membership::forget(&self.order.run_root, &self.order.container);
+    }
+}

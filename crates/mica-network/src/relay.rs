@@ -1,0 +1,267 @@
+//! What the kernel cannot send on: connections and datagrams that a container's monitor carries.
+//!
+//! That is traffic for `[::1]`, and IPv6 for a container that has only IPv4. A published port whose
+//! rules somebody has flushed works this way too until they are written again.
+
+use crate::dns::connecting;
+use crate::publish::Protocol;
+use crate::watch::{Token, Watch};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Most connections, and most flows of datagrams, at a time.
+const CONNECTIONS_MAX: usize = 1024;
+
+/// How much of a connection waits to be sent, in bytes.
+const PENDING_MAX: usize = 64 << 10;
+
+/// Largest datagram.
+const DATAGRAM_LENGTH_MAX: usize = 64 << 10;
+
+/// How long a flow of datagrams is remembered after the last of them.
+const FLOW_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many datagrams or connections are taken before others get their turn.
+const TURN: usize = 64;
+
+/// Where what comes to a published port goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// The container's address and port.
+    pub target: SocketAddr,
+}
+
+/// How far reading or writing came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Something was carried.
+    Some,
+    /// Nothing could be.
+    None,
+    /// The other side has ended.
+    Over,
+}
+
+/// Reads what there is, up to `limit` bytes in the buffer.
+pub(crate) fn pull(socket: &OwnedFd, buffer: &mut Vec<u8>, limit: usize) -> Progress {
+    let mut progress = Progress::None;
+    while buffer.len() < limit {
+        let start = buffer.len();
+        buffer.resize(limit.min(start + (16 << 10)), 0);
+        let read = rustix::net::recv(socket, &mut buffer[start..], RecvFlags::empty());
+        let length = read.map_or(0, |(length, _)| length);
+        buffer.truncate(start + length);
+        match read {
+            Ok((0, _)) => return Progress::Over,
+            Ok(_) => progress = Progress::Some,
+            Err(Errno::AGAIN | Errno::NOTCONN) => return progress,
+            Err(Errno::INTR) => {}
+            Err(_) => return Progress::Over,
+        }
+    }
+    progress
+}
+
+/// Writes what can be written.
+pub(crate) fn push(socket: &OwnedFd, buffer: &mut Vec<u8>) -> Progress {
+    let mut progress = Progress::None;
+    while !buffer.is_empty() {
+        match rustix::net::send(socket, buffer, SendFlags::NOSIGNAL) {
+            Ok(length) => {
+                buffer.drain(..length);
+                progress = Progress::Some;
+            }
+            Err(Errno::AGAIN | Errno::NOTCONN) => return progress,
+            Err(Errno::INTR) => {}
+            Err(_) => return Progress::Over,
+        }
+    }
+    progress
+}
+
+/// The published ports of a container.
+#[derive(Debug, Default)]
+pub(crate) struct Relay {
+    ports: Vec<(OwnedFd, Route)>,
+    connections: BTreeMap<u32, Connection>,
+    flows: BTreeMap<u32, Flow>,
+    next: u32,
+}
+
+/// A connection that is carried: the two sockets and what waits in each direction.
+#[derive(Debug)]
+struct Connection {
+    sides: [OwnedFd; 2],
+    /// From the first to the second, and back.
+    pending: [Vec<u8>; 2],
+    /// Whether the side has sent its last byte, and whether the other was told.
+    ended: [bool; 2],
+    told: [bool; 2],
+}
+
+/// Datagrams of one client.
+#[derive(Debug)]
+struct Flow {
+    port: usize,
+    client: SocketAddr,
+    socket: OwnedFd,
+    last: Instant,
+}
+
+impl Relay {
+    pub(crate) fn new(ports: Vec<(OwnedFd, Route)>, watch: &Watch) -> Self {
+        for (index, (socket, _)) in ports.iter().enumerate() {
+            // One that cannot be watched still holds its port.
+            let _ = watch.input(socket, Token::Port(index as u32));
+        }
+        Self { ports, ..Self::default() }
+    }
+
+    /// Whether flows are to be forgotten some time.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.flows.is_empty()
+    }
+
+    /// Takes what has come to a port.
+    pub(crate) fn hear(&mut self, index: u32, watch: &Watch) {
+        let index = index as usize;
+        let Some((_, route)) = self.ports.get(index) else { return };
+        match route.protocol {
+            Protocol::Udp => self.hear_datagrams(index, watch),
+            Protocol::Tcp | Protocol::Sctp => self.accept(index, watch),
+        }
+    }
+
+    fn accept(&mut self, index: usize, watch: &Watch) {
+        let (listener, route) = &self.ports[index];
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        for _ in 0..TURN {
+            let Ok(client) = rustix::net::accept_with(listener, flags) else { return };
+            if self.connections.len() >= CONNECTIONS_MAX || route.protocol == Protocol::Sctp {
+                continue;
+            }
+            let Some(container) = connecting(route.target) else { continue };
+            let id = self.next;
+            self.next = self.next.wrapping_add(1);
+            let token = Token::Connection(id);
+            if watch.both(&client, token).is_err() || watch.both(&container, token).is_err() {
+                continue;
+            }
+            let connection = Connection {
+                sides: [client, container],
+                pending: [Vec::new(), Vec::new()],
+                ended: [false; 2],
+                told: [false; 2],
+            };
+            self.connections.insert(id, connection);
+        }
+    }
+
+    /// Goes on with a connection.
+    pub(crate) fn carry(&mut self, id: u32) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if !connection.advance() {
+            self.connections.remove(&id);
+        }
+    }
+
+    fn hear_datagrams(&mut self, index: usize, watch: &Watch) {
+        let mut buffer = vec![0; DATAGRAM_LENGTH_MAX];
+        for _ in 0..TURN {
+            let (socket, route) = &self.ports[index];
+            let received = rustix::net::recvfrom(socket, buffer.as_mut_slice(), RecvFlags::empty());
+            let Ok((length, _, Some(client))) = received else { return };
+            let Ok(client) = SocketAddr::try_from(client) else { continue };
+            let known = self.flows.iter().find(|(_, flow)| flow.port == index && flow.client == client);
+            let id = match known {
+                Some((id, _)) => *id,
+                None if self.flows.len() >= CONNECTIONS_MAX => continue,
+                None => {
+                    let Ok(socket) = datagrams_to(route.target) else { continue };
+                    let id = self.next;
+                    self.next = self.next.wrapping_add(1);
+                    if watch.input(&socket, Token::Flow(id)).is_err() {
+                        continue;
+                    }
+                    self.flows.insert(id, Flow { port: index, client, socket, last: Instant::now() });
+                    id
+                }
+            };
+            let Some(flow) = self.flows.get_mut(&id) else { continue };
+            flow.last = Instant::now();
+            let _ = rustix::net::send(&flow.socket, &buffer[..length], SendFlags::empty());
+        }
+    }
+
+    /// Takes answers of the container to a client.
+    pub(crate) fn answer(&mut self, id: u32) {
+        let Some(flow) = self.flows.get_mut(&id) else { return };
+        let Some((port, _)) = self.ports.get(flow.port) else { return };
+        let mut buffer = vec![0; DATAGRAM_LENGTH_MAX];
+        for _ in 0..TURN {
+            match rustix::net::recv(&flow.socket, buffer.as_mut_slice(), RecvFlags::empty()) {
+                Ok((length, _)) => {
+                    flow.last = Instant::now();
+                    let _ = rustix::net::sendto(port, &buffer[..length], SendFlags::empty(), &flow.client);
+                }
+                // The kernel tells that nobody listens there; the client is not told, as it may come.
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Forgets flows in which nothing has come for long.
+    pub(crate) fn tick(&mut self) {
+        self.flows.retain(|_, flow| flow.last.elapsed() < FLOW_PATIENCE);
+    }
+}
+
+impl Connection {
+    /// Carries what can be carried; `false` when it is over.
+    fn advance(&mut self) -> bool {
+        loop {
+            let mut has_moved = false;
+            for from in 0..2 {
+                let to = 1 - from;
+                if !self.ended[from] {
+                    match pull(&self.sides[from], &mut self.pending[from], PENDING_MAX) {
+                        Progress::Some => has_moved = true,
+                        Progress::None => {}
+                        Progress::Over => self.ended[from] = true,
+                    }
+                }
+                match push(&self.sides[to], &mut self.pending[from]) {
+                    Progress::Some => has_moved = true,
+                    Progress::None => {}
+                    Progress::Over => return false,
+                }
+                if self.ended[from] && self.pending[from].is_empty() && !self.told[from] {
+                    self.told[from] = true;
+                    // The other direction goes on.
+                    let _ = rustix::net::shutdown(&self.sides[to], Shutdown::Write);
+                }
+            }
+            if self.told == [true; 2] {
+                return false;
+            }
+            if !has_moved {
+                return true;
+            }
+        }
+    }
+}
+
+fn datagrams_to(target: SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, None)?;
+    rustix::net::connect(&socket, &target)?;
+    Ok(socket)
+}

@@ -1,0 +1,189 @@
+//! A container's network namespace, made and furnished by the command that starts the container.
+//!
+//! Nothing names it but descriptors: when the last of them goes, with a command that was killed or
+//! with the container, the kernel removes the namespace and every link that ends in it.
+
+use crate::driver::{self, EndpointPlan, NetworkPlan};
+use crate::error::{Error, Result};
+use crate::files::RESOLVER;
+use crate::link;
+use crate::netlink::{Batch, Socket};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// A container's place in a network.
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// The network.
+    pub network: NetworkPlan,
+    /// The place.
+    pub endpoint: EndpointPlan,
+}
+
+/// A furnished namespace.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// The namespace.
+    pub namespace: OwnedFd,
+    /// Sockets of the resolver, if one was asked for: datagrams and streams.
+    pub resolver: Option<(OwnedFd, OwnedFd)>,
+}
+
+/// Makes a namespace with a place in each network. Works in a thread of its own, which alone enters
+/// the namespace.
+pub fn make(joins: &[Join], has_resolver: bool) -> Result<Sandbox> {
+    let made = std::thread::scope(|scope| scope.spawn(|| make_here(joins, has_resolver)).join());
+    made.unwrap_or_else(|_| Err(Error::link("make", "a network namespace")(Errno::IO)))
+}
+
+fn make_here(joins: &[Join], has_resolver: bool) -> Result<Sandbox> {
+    let host = Socket::route().map_err(Error::link("open", "a route socket"))?;
+    for join in joins {
+        driver::of(&join.network)?.make(&join.network, &host)?;
+    }
+    mica_sys::network::enter_new().map_err(Error::link("make", "a network namespace"))?;
+    let namespace = own_namespace()?;
+    let inside = Socket::route().map_err(Error::link("open", "a route socket"))?;
+    let mut batch = Batch::default();
+    link::bring_up(&mut batch, LOOPBACK);
+    link::carry_out(&inside, batch, "bring up", "lo")?;
+    for join in joins {
+        furnish(join, &host, &inside, namespace.as_fd())?;
+    }
+    let resolver = if has_resolver { Some(resolver_sockets()?) } else { None };
+    Ok(Sandbox { namespace, resolver })
+}
+
+/// Gives a running container's namespace a place in another network.
+pub fn connect(namespace: BorrowedFd<'_>, join: &Join) -> Result<()> {
+    inside(namespace, |host, inside| {
+        driver::of(&join.network)?.make(&join.network, host)?;
+        furnish(join, host, inside, namespace)
+    })
+}
+
+/// Takes a place from a running container's namespace; the default routes are given anew.
+pub fn disconnect(namespace: BorrowedFd<'_>, interface: &str, default: Option<&EndpointPlan>) -> Result<()> {
+    inside(namespace, |_, inside| {
+        if let Some(found) = link::find(inside, interface)? {
+            let mut batch = Batch::default();
+            link::remove(&mut batch, found.index);
+            link::carry_out(inside, batch, "remove", interface)?;
+        }
+        match default {
+            Some(endpoint) => set_default_routes(inside, endpoint),
+            None => Ok(()),
+        }
+    })
+}
+
+/// Gives the default routes to one of the places.
+pub fn choose_gateway(namespace: BorrowedFd<'_>, endpoint: &EndpointPlan) -> Result<()> {
+    inside(namespace, |_, inside| set_default_routes(inside, endpoint))
+}
+
+fn set_default_routes(inside: &Socket, endpoint: &EndpointPlan) -> Result<()> {
+    for is_6 in [false, true] {
+        let mut batch = Batch::default();
+        link::remove_default_route(&mut batch, is_6);
+        // There may be none.
+        let _ = inside.request(batch);
+    }
+    let Some(found) = link::find(inside, &endpoint.interface)? else { return Ok(()) };
+    let mut batch = Batch::default();
+    add_routes(&mut batch, found.index, endpoint);
+    link::carry_out(inside, batch, "route by", &endpoint.interface)
+}
+
+fn inside<T: Send>(
+    namespace: BorrowedFd<'_>,
+    work: impl FnOnce(&Socket, &Socket) -> Result<T> + Send,
+) -> Result<T> {
+    let worked = std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                let opened = Error::link("open", "a route socket");
+                let host = Socket::route().map_err(opened)?;
+                let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+                rustix::thread::move_into_link_name_space(namespace, kind)
+                    .map_err(Error::link("enter", "the container's network namespace"))?;
+                let inside = Socket::route().map_err(Error::link("open", "a route socket"))?;
+                work(&host, &inside)
+            })
+            .join()
+    });
+    worked.unwrap_or_else(|_| Err(Error::link("enter", "a network namespace")(Errno::IO)))
+}
+
+fn furnish(join: &Join, host: &Socket, inside: &Socket, namespace: BorrowedFd<'_>) -> Result<()> {
+    let endpoint = &join.endpoint;
+    settle_ipv6(endpoint.addresses.iter().any(|address| address.ip.is_ipv6()))?;
+    driver::of(&join.network)?.connect(&join.network, endpoint, host, namespace)?;
+    let found = link::find(inside, &endpoint.interface)?;
+    let index = found.ok_or_else(|| Error::link("find", &*endpoint.interface)(Errno::NODEV))?.index;
+    let mut batch = Batch::default();
+    for address in &endpoint.addresses {
+        link::add_address(&mut batch, index, *address);
+    }
+    link::bring_up(&mut batch, index);
+    add_routes(&mut batch, index, endpoint);
+    link::carry_out(inside, batch, "set the addresses of", &endpoint.interface)
+}
+
+fn add_routes(batch: &mut Batch, index: u32, endpoint: &EndpointPlan) {
+    for gateway in &endpoint.gateways {
+        link::add_default_route(batch, index, gateway.is_ipv6(), Some(*gateway));
+    }
+    if endpoint.routes_by_link {
+        link::add_default_route(batch, index, false, None);
+    }
+}
+
+/// What links that are made from now on in this thread's namespace do about IPv6: nothing, or no
+/// waiting and no listening to routers. A kernel without it has no such settings.
+fn settle_ipv6(is_wanted: bool) -> Result<()> {
+    let settings: &[(&str, &str)] = if is_wanted {
+        &[("disable_ipv6", "0"), ("accept_dad", "0"), ("accept_ra", "0")]
+    } else {
+        &[("disable_ipv6", "1")]
+    };
+    let directory = Path::new("/proc/sys/net/ipv6/conf/default");
+    for (name, value) in settings {
+        let path = directory.join(name);
+        match std::fs::write(&path, value) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::Setting { path, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Index of the loopback link, the first of every namespace.
+const LOOPBACK: u32 = 1;
+
+fn own_namespace() -> Result<OwnedFd> {
+    let path = Path::new("/proc/thread-self/ns/net");
+    rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::file("open", path)(errno.into()))
+}
+
+fn resolver_sockets() -> Result<(OwnedFd, OwnedFd)> {
+    let open = |kind| {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::INET, kind, flags, None)?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        rustix::net::bind(&socket, &SocketAddr::new(RESOLVER.into(), 53))?;
+        Ok(socket)
+    };
+    let failed = || Error::link("listen at", format!("{RESOLVER}:53"));
+    let datagrams = open(SocketType::DGRAM).map_err(failed())?;
+    let streams = open(SocketType::STREAM).map_err(failed())?;
+    rustix::net::listen(&streams, 64).map_err(failed())?;
+    Ok((datagrams, streams))
+}
