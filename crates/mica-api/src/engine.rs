@@ -9,8 +9,8 @@ use crate::types::build::{
 use crate::types::container::{
     ArchivePut, AttachStreams, CommitRequest, ContainerInspect, ContainerSummary, CreateRequest,
     CreateResponse, FilesystemChange, ListOptions, LogEntry, LogsOptions, PathStat, PruneResponse,
-    RemoveOptions, StartOptions, Started, StatsSample, StopOptions, TopResponse, UpdateRequest,
-    WaitCondition, WaitResponse,
+    RemoveOptions, RestartResponse, StartOptions, Started, StatsSample, StopOptions, TopResponse,
+    UpdateRequest, WaitCondition, WaitResponse,
 };
 use crate::types::event::{Event, EventsOptions};
 use crate::types::exec::{ExecRequest, ExecStarted};
@@ -68,6 +68,8 @@ pub trait Engine: Sync {
     fn container_stop(&self, reference: &str, options: &StopOptions) -> Result<()>;
     /// Stops if it runs, then starts.
     fn container_restart(&self, reference: &str, options: &StopOptions) -> Result<()>;
+    /// Starts what is to run again after a boot of the host.
+    fn containers_restart(&self) -> Result<RestartResponse>;
     /// Sends a signal by name or number.
     fn container_kill(&self, reference: &str, signal: &str) -> Result<()>;
     /// Freezes all its processes.

@@ -10,8 +10,8 @@ use mica_api::stream::AttachStream;
 use mica_api::types::container::{
     ArchivePut, AttachStreams, CommitRequest, ContainerInspect, ContainerSummary, CreateRequest,
     CreateResponse, FilesystemChange, ListOptions, LogEntry, LogsOptions, PathStat, PruneResponse,
-    RemoveOptions, StartOptions, Started, StatsSample, StopOptions, TopResponse, UpdateRequest,
-    WaitCondition, WaitResponse,
+    RemoveOptions, RestartResponse, StartOptions, Started, StatsSample, StopOptions, TopResponse,
+    UpdateRequest, WaitCondition, WaitResponse,
 };
 use mica_api::types::event::{Event, EventsOptions};
 use mica_api::types::exec::{ExecRequest, ExecStarted};
@@ -196,6 +196,11 @@ impl Engine for FakeEngine {
 
     fn container_restart(&self, reference: &str, _: &StopOptions) -> Result<()> {
         self.about("restart", reference)
+    }
+
+    fn containers_restart(&self) -> Result<RestartResponse> {
+        self.note("restart containers".to_owned());
+        Ok(RestartResponse::default())
     }
 
     fn container_kill(&self, reference: &str, signal: &str) -> Result<()> {

@@ -263,6 +263,11 @@ impl ContainerDisk {
     pub(crate) fn exit(&self) -> PathBuf {
         self.directory.join("exit.json")
     }
+
+    /// There when somebody has ended the container, so that it is not started again.
+    pub(crate) fn stop_mark(&self) -> PathBuf {
+        self.directory.join("stopped")
+    }
 }
 
 /// The paths of one volume.

@@ -10,8 +10,8 @@ use mica_api::types::build::{
 use mica_api::types::container::{
     ArchivePut, AttachStreams, CommitRequest, ContainerInspect, ContainerSummary, CreateRequest,
     CreateResponse, FilesystemChange, ListOptions, LogEntry, LogsOptions, PathStat, PruneResponse,
-    RemoveOptions, StartOptions, Started, StatsSample, StopOptions, TopResponse, UpdateRequest,
-    WaitCondition, WaitResponse,
+    RemoveOptions, RestartResponse, StartOptions, Started, StatsSample, StopOptions, TopResponse,
+    UpdateRequest, WaitCondition, WaitResponse,
 };
 use mica_api::types::event::{Event, EventsOptions};
 use mica_api::types::exec::{ExecRequest, ExecStarted};
@@ -106,6 +106,10 @@ impl Engine for LocalEngine {
 
     fn container_restart(&self, reference: &str, options: &StopOptions) -> Result<()> {
         Ok(self.local.restart(reference, options)?)
+    }
+
+    fn containers_restart(&self) -> Result<RestartResponse> {
+        Ok(self.local.restart_containers()?)
     }
 
     fn container_kill(&self, reference: &str, signal: &str) -> Result<()> {

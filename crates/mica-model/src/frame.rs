@@ -24,8 +24,8 @@ pub enum FrameKind {
     StdinClose = 16,
     /// New terminal size: rows and columns, two big-endian u16 (client to monitor).
     Resize = 17,
-    /// The container has ended: exit code, big-endian u32, then one byte of out-of-memory flag.
-    /// Always the last frame of a monitor.
+    /// The container has ended: exit code, big-endian u32, then one byte of out-of-memory flag, and one that is 1
+    /// when its monitor is about to start it again. Always the last frame that a client gets.
     Exit = 18,
     /// The container's program runs (its exec succeeded); no payload.
     Started = 19,

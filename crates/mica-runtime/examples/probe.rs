@@ -7,7 +7,8 @@
 
 use mica_model::ContainerId;
 use mica_runtime::{
-    Attach, ContainerPlan, ExecPlan, Launcher, LogPlan, ProcessPlan, RootPlan, StartPlan, StdinPlan, exec,
+    Attach, ContainerPlan, ExecPlan, Launcher, LogPlan, ProcessPlan, RestartPlan, RestartPolicy, RootPlan,
+    StartPlan, StdinPlan, exec,
 };
 use oci_spec::runtime::{ProcessBuilder, Spec};
 use std::io::Read;
@@ -62,6 +63,8 @@ fn plan(
         exit_file: run_directory.join("exit.json"),
         log: LogPlan::default(),
         events: None,
+        restart: RestartPlan { policy: RestartPolicy::Never, stop_file: run_directory.join("stopped") },
+        init: false,
         stdin: StdinPlan::Null,
         terminal_size: None,
         attach: Some(Attach { stdin: false, stdout: true, stderr: true }),

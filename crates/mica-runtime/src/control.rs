@@ -130,8 +130,10 @@ pub fn processes(run_directory: &Path) -> Result<Vec<u32>, RuntimeError> {
 
 /// Changes limits of a running container; returns those that this host does not know.
 pub fn update_resources(run_directory: &Path, resources: &Resources) -> Result<Vec<String>, RuntimeError> {
-    let target = Target::find(run_directory)?;
-    Ok(cgroup::apply(&target.state.group, resources)?)
+    let absent = || RuntimeError::NotRunning { path: run_directory.to_owned() };
+    // Between two lives there is no process, but there are the cgroups of the next one.
+    let (state, _) = State::read(run_directory)?.ok_or_else(absent)?;
+    Ok(cgroup::apply(&state.group, resources)?)
 }
 
 /// Whether this host can limit real-time processor time.
@@ -176,6 +178,18 @@ fn abandoned_group(run_directory: &Path) -> Option<cgroup::Group> {
     }
     let id = run_directory.file_name()?.to_str()?;
     Some(cgroup::Group::existing(&crate::launcher::default_cgroup(id)))
+}
+
+/// Ends the first process of a container whose monitor was killed, and which did not go with it: a
+/// program that changes its user is free of that. [`cleanup`] takes the rest away.
+pub fn end_orphan(run_directory: &Path) {
+    if let Ok(Some((_, false))) = State::read(run_directory)
+        && let Ok(target) = Target::find(run_directory)
+    {
+        // One that has ended meanwhile is what was wanted.
+        let _ = mica_sys::signal::send(target.pidfd.as_fd(), KILL);
+        let _ = cgroup::thaw_legacy(&target.state.group);
+    }
 }
 
 /// Ends what a killed monitor has left: processes and cgroups. Does nothing while a monitor lives.

@@ -173,6 +173,7 @@ fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<OwnedFd>) {
             device_rules: container.device_rules.clone(),
             namespaces: container.namespaces.clone(),
             joined: kinds,
+            restart: plan.restart,
         })),
         exit_file: Some(plan.exit_file),
         log: plan.log,
@@ -191,7 +192,12 @@ fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<OwnedFd>) {
         groups: plan.groups,
         terminal_size: plan.terminal_size,
         is_mapped: container.id_maps.is_some(),
-        container: Some(Birth { plan: container, root: plan.root, run_directory: plan.run_directory }),
+        container: Some(Birth {
+            plan: container,
+            root: plan.root,
+            run_directory: plan.run_directory,
+            init: plan.init,
+        }),
     };
     (monitor, child, descriptors)
 }

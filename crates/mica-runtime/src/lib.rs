@@ -14,6 +14,7 @@ mod launcher;
 mod monitor;
 mod order;
 mod plan;
+mod restart;
 mod sealed;
 mod seccomp;
 mod state;
@@ -21,8 +22,8 @@ mod stats;
 
 pub use companion::{Companion, CompanionPlan, MakeCompanion};
 pub use control::{
-    attach, cleanup, has_realtime_limits, is_paused, kill, namespace, pause, processes, resize, resume, root,
-    update_resources,
+    attach, cleanup, end_orphan, has_realtime_limits, is_paused, kill, namespace, pause, processes, resize,
+    resume, root, update_resources,
 };
 pub use error::{RuntimeError, SetupError, SetupStep};
 pub use launcher::{ExecStarted, Launcher, Started, exec, exec_with, spawn_aside};
@@ -33,6 +34,9 @@ pub use plan::{
     NamespaceKind, Overflow, PlanError, ProcessPlan, Resources, RootPlan, SUBPATH_OPTION, StartPlan,
     StdinPlan, SyslogAddress, SyslogFormat, SyslogPlan, TerminalSize, Throttle, ThrottleKind,
     holds_capability,
+};
+pub use restart::{
+    RestartPlan, RestartPolicy, StopMark, forget_stop, mark_stopped, set_restart_policy, stop_mark,
 };
 pub use seccomp::{FILTER_VERSION, Filter, ProfileError, kernel_version};
 pub use state::{ExitRecord, Status, exit_record, forget_exit, is_attended, last_exit, status};

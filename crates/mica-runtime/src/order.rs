@@ -8,7 +8,9 @@ use crate::companion::CompanionOrder;
 use crate::plan::{
     AfterExit, DeviceRules, EventPlan, LogPlan, NamespacePlan, ProcessPlan, Resources, RootPlan,
 };
-use crate::{Attach, ContainerPlan, NamespaceKind, RuntimeError, StdinPlan, TerminalSize, cgroup};
+use crate::{
+    Attach, ContainerPlan, NamespaceKind, RestartPlan, RuntimeError, StdinPlan, TerminalSize, cgroup,
+};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
@@ -66,6 +68,7 @@ pub(crate) struct ContainerJob {
     pub(crate) namespaces: Vec<NamespacePlan>,
     /// Kinds of the namespaces attached to the message, in their order.
     pub(crate) joined: Vec<NamespaceKind>,
+    pub(crate) restart: RestartPlan,
 }
 
 /// [`AfterExit`] as bytes, since arguments need not be UTF-8.
@@ -102,6 +105,8 @@ pub(crate) struct Birth {
     pub(crate) root: RootPlan,
     /// Where the root is attached while it is built, inside the new mount namespace only.
     pub(crate) run_directory: PathBuf,
+    /// See [`crate::StartPlan::init`].
+    pub(crate) init: bool,
 }
 
 /// The monitor's answer to a successful start, in a `Started` frame.

@@ -23,6 +23,21 @@ pub enum Status {
         pid: u32,
         /// When its program was started.
         started_at: Timestamp,
+        /// How often its monitor has started it again.
+        restarts: u32,
+    },
+    /// It has ended and its monitor is about to start it again.
+    Restarting {
+        /// How often that makes it.
+        restarts: u32,
+        /// Exit code of the last life.
+        code: u32,
+        /// Whether that ended for lack of memory.
+        oom_killed: bool,
+        /// When that began.
+        started_at: Timestamp,
+        /// When it ended.
+        finished_at: Timestamp,
     },
     /// Its monitor was killed. Its exit code is lost; [`crate::cleanup`] ends what is left of it.
     Orphaned {
@@ -46,12 +61,15 @@ pub struct ExitRecord {
     pub started_at: i64,
     /// When it ended, in nanoseconds since the epoch.
     pub finished_at: i64,
-    /// Why it did not start, or empty.
+    /// Why it did not start again, or empty.
     pub error: String,
+    /// How often it was started again.
+    #[serde(default)]
+    pub restart_count: u32,
 }
 
 /// Format of the state file; another one is not read.
-const STATE_VERSION: u32 = 1;
+const STATE_VERSION: u32 = 2;
 
 /// Name of the state file in a run directory.
 pub(crate) const STATE_FILE: &str = "state";
@@ -69,16 +87,34 @@ const STATE_LENGTH_MAX: usize = 16 << 10;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) version: u32,
+    /// 0 between two lives.
     pub(crate) pid: u32,
     /// Start time of `pid` in clock ticks since boot: pid and start time together are never reused.
     pub(crate) start_ticks: u64,
     pub(crate) started_at: i64,
     pub(crate) group: cgroup::Group,
+    pub(crate) restarts: u32,
+    /// Between two lives: exit code, lack of memory, and when the last one ended.
+    pub(crate) last: Option<(u32, bool, i64)>,
+    /// Which boot of the host this is of, see [`boot`].
+    pub(crate) boot: String,
 }
 
 impl State {
-    pub(crate) fn new(pid: u32, start_ticks: u64, started_at: i64, group: cgroup::Group) -> Self {
-        Self { version: STATE_VERSION, pid, start_ticks, started_at, group }
+    pub(crate) fn new(
+        (pid, start_ticks): (u32, u64),
+        started_at: i64,
+        group: cgroup::Group,
+        restarts: u32,
+    ) -> Self {
+        let (version, boot) = (STATE_VERSION, boot());
+        Self { version, pid, start_ticks, started_at, group, restarts, last: None, boot }
+    }
+
+    /// What is true between two lives.
+    pub(crate) fn between(group: cgroup::Group, record: &ExitRecord) -> Self {
+        let last = Some((record.code, record.oom_killed, record.finished_at));
+        Self { last, ..Self::new((0, 0), record.started_at, group, record.restart_count) }
     }
 
     /// Reads a state file; `None` when there is none or nothing in it yet. The flag tells whether a
@@ -97,13 +133,15 @@ impl State {
         if length == 0 {
             return Ok(None);
         }
-        match postcard::from_bytes::<Self>(&bytes[..length]) {
-            Ok(state) if state.version == STATE_VERSION => Ok(Some((state, is_alive))),
+        match postcard::take_from_bytes::<Self>(&bytes[..length]) {
+            // Before a reboot: nothing of it is left, and its numbers mean others now.
+            Ok((state, _)) if state.version == STATE_VERSION && !is_alive && state.boot != boot() => Ok(None),
+            Ok((state, _)) if state.version == STATE_VERSION => Ok(Some((state, is_alive))),
             _ => Err(RuntimeError::State { path }),
         }
     }
 
-    /// Writes the state in one piece.
+    /// Writes the state in one piece; what is left of a longer one before it means nothing.
     pub(crate) fn write(&self, file: &OwnedFd) -> Result<(), Errno> {
         let bytes = postcard::to_stdvec(self).map_err(|_| Errno::INVAL)?;
         rustix::io::pwrite(file, &bytes, 0).map(|_| ())
@@ -114,14 +152,27 @@ impl State {
 pub fn status(run_directory: &Path) -> Result<Status, RuntimeError> {
     Ok(match State::read(run_directory)? {
         None => Status::Absent,
-        Some((state, true)) => {
-            Status::Running { pid: state.pid, started_at: Timestamp::from_nanoseconds(state.started_at) }
+        Some((State { last: Some((code, oom_killed, finished_at)), restarts, started_at, .. }, true)) => {
+            let (started_at, finished_at) =
+                (Timestamp::from_nanoseconds(started_at), Timestamp::from_nanoseconds(finished_at));
+            Status::Restarting { restarts, code, oom_killed, started_at, finished_at }
         }
+        Some((state, true)) => Status::Running {
+            pid: state.pid,
+            started_at: Timestamp::from_nanoseconds(state.started_at),
+            restarts: state.restarts,
+        },
         Some((state, false)) => {
             let alive = start_ticks(state.pid).is_some_and(|ticks| ticks == state.start_ticks);
             Status::Orphaned { pid: state.pid, alive }
         }
     })
+}
+
+/// Which boot of the host this is (random(4)); empty where `/proc` does not tell.
+pub(crate) fn boot() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim_end().to_owned()
 }
 
 /// Whether a monitor lives in `run_directory`, be it one that only starts or still tidies up, of
@@ -197,7 +248,7 @@ mod tests {
     fn an_unlocked_state_is_an_orphan() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(status(directory.path()).unwrap(), Status::Absent);
-        let state = State::new(std::process::id(), 1, 5, cgroup::Group::default());
+        let state = State::new((std::process::id(), 1), 5, cgroup::Group::default(), 2);
         let file = std::fs::File::create(directory.path().join(STATE_FILE)).unwrap();
         assert_eq!(status(directory.path()).unwrap(), Status::Absent, "nothing is in it yet");
         let file = OwnedFd::from(file);
@@ -206,13 +257,45 @@ mod tests {
         assert_eq!(status(directory.path()).unwrap(), orphan, "the pid is of a later process");
         assert!(!is_attended(directory.path()));
         assert!(mica_sys::lock::try_exclusive(file.as_fd()).unwrap());
-        let running = Status::Running { pid: state.pid, started_at: Timestamp::from_nanoseconds(5) };
+        let started_at = Timestamp::from_nanoseconds(5);
+        let running = Status::Running { pid: state.pid, started_at, restarts: 2 };
         assert_eq!(status(directory.path()).unwrap(), running);
+        let record = ExitRecord { code: 7, ..record_of(&state) };
+        State::between(cgroup::Group::default(), &record).write(&file).unwrap();
+        let Status::Restarting { code: 7, restarts: 2, .. } = status(directory.path()).unwrap() else {
+            panic!("{:?}", status(directory.path()));
+        };
         rustix::fs::ftruncate(&file, 0).unwrap();
         assert_eq!(status(directory.path()).unwrap(), Status::Absent, "its monitor tidies up");
         assert!(is_attended(directory.path()));
         drop(file);
         assert!(!is_attended(directory.path()));
+    }
+
+    fn record_of(state: &State) -> ExitRecord {
+        ExitRecord {
+            version: 1,
+            code: 0,
+            oom_killed: false,
+            started_at: state.started_at,
+            finished_at: 9,
+            error: String::new(),
+            restart_count: state.restarts,
+        }
+    }
+
+    #[test]
+    fn a_state_from_before_a_reboot_is_of_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = OwnedFd::from(std::fs::File::create(directory.path().join(STATE_FILE)).unwrap());
+        // Our own process, so that only the boot tells that it is another.
+        let own = (std::process::id(), start_ticks(std::process::id()).unwrap());
+        let mut state = State::new(own, 5, cgroup::Group::default(), 0);
+        state.write(&file).unwrap();
+        assert!(matches!(status(directory.path()).unwrap(), Status::Orphaned { alive: true, .. }));
+        state.boot = "another".to_owned();
+        state.write(&file).unwrap();
+        assert_eq!(status(directory.path()).unwrap(), Status::Absent);
     }
 
     #[test]

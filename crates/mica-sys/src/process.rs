@@ -39,6 +39,11 @@ impl NamespaceFlags {
     /// Users, groups and capabilities.
     pub const USER: Self = Self(libc::CLONE_NEWUSER as u64);
 
+    /// Whether all of `other` are among them.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
     /// Both.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
@@ -139,6 +144,42 @@ pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
         first = number.saturating_add(1);
     }
     Ok(())
+}
+
+/// Closes standard input, output and error, for a process that uses none of them.
+pub fn close_standard_streams() {
+    for number in 0..3 {
+        // SAFETY: by the contract above nobody owns or uses these numbers any more.
+        unsafe { libc::close(number) };
+    }
+}
+
+/// Writes over this process's own arguments, which listings show (proc(5), `cmdline`); what does not fit
+/// into the old ones is left out.
+///
+/// To be called by a process with one thread that does not look at its arguments any more.
+pub fn show_arguments(arguments: &[&str]) -> io::Result<()> {
+    let (start, end) = arguments_range().ok_or(Errno::NOENT)?;
+    let text: Vec<u8> = arguments.iter().flat_map(|argument| argument.bytes().chain([0])).collect();
+    // The last byte stays zero, or the kernel would show the environment after it.
+    let length = text.len().min((end - start).saturating_sub(1));
+    let place = start as *mut u8;
+    // SAFETY: the kernel says that these bytes of the stack are the arguments; they stay mapped and writable, and by
+    // the contract above nobody reads them meanwhile. No byte beyond `end` is written.
+    unsafe {
+        std::ptr::write_bytes(place, 0, end - start);
+        std::ptr::copy_nonoverlapping(text.as_ptr(), place, length);
+    }
+    Ok(())
+}
+
+/// `arg_start` and `arg_end`, fields 48 and 49 of `/proc/self/stat`.
+fn arguments_range() -> Option<(usize, usize)> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name in parentheses may itself hold spaces and parentheses.
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(45);
+    let (start, end) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    (0 < start && start < end).then_some((start, end))
 }
 
 /// prctl(2) `PR_SET_DUMPABLE` 0: nobody without `CAP_SYS_PTRACE` may look into this process.

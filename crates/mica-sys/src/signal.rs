@@ -44,6 +44,47 @@ pub fn ignore_terminations() {
     }
 }
 
+/// Number of the signal that tells of a child's end.
+pub const CHILD: i32 = libc::SIGCHLD;
+
+/// Blocks every signal but those that a fault of this process itself raises: what comes is kept for
+/// [`wait_any`], even where its action is to be ignored.
+pub fn block_all() -> io::Result<()> {
+    let set = all_but_faults();
+    // SAFETY: the set is initialised; a null old set is not written.
+    let result = unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
+    if result == -1 { Err(last_error()) } else { Ok(()) }
+}
+
+/// sigwaitinfo(2) for all that [`block_all`] blocks; gives the number of the next one.
+pub fn wait_any() -> io::Result<i32> {
+    let set = all_but_faults();
+    loop {
+        // SAFETY: the set is initialised; a null information is not written.
+        let number = unsafe { libc::sigwaitinfo(&raw const set, std::ptr::null_mut()) };
+        match number {
+            -1 if last_error() == rustix::io::Errno::INTR => {}
+            -1 => return Err(last_error()),
+            number => return Ok(number),
+        }
+    }
+}
+
+fn all_but_faults() -> libc::sigset_t {
+    const FAULTS: [i32; 7] =
+        [libc::SIGABRT, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGSEGV, libc::SIGSYS, libc::SIGTRAP];
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigfillset initialises the whole set.
+    unsafe { libc::sigfillset(set.as_mut_ptr()) };
+    // SAFETY: it was initialised above.
+    let mut set = unsafe { set.assume_init() };
+    for signal in FAULTS {
+        // SAFETY: the set is initialised and the number is that of a signal.
+        unsafe { libc::sigdelset(&raw mut set, signal) };
+    }
+    set
+}
+
 /// pidfd_send_signal(2), for any signal number, real-time ones included; 0 only tests.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ mod container_logs;
 mod container_ls;
 mod container_manage;
 mod container_ports;
+mod container_restart;
 mod container_run;
 mod container_security;
 mod container_start;

@@ -400,6 +400,26 @@ pub struct UpdateRequest {
     pub restart_policy: Option<crate::types::host_config::RestartPolicy>,
 }
 
+/// What came of starting containers after a boot.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RestartResponse {
+    /// Names of those that were started.
+    pub started: Vec<String>,
+    /// Those that did not start.
+    pub failed: Vec<RestartFailure>,
+}
+
+/// A container that did not start after a boot.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RestartFailure {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub message: String,
+}
+
 /// What a prune removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]

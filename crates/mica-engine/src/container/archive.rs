@@ -5,6 +5,7 @@
 
 use crate::container::changes::top_first;
 use crate::container::record::Record;
+use crate::container::stop::is_restarting;
 use crate::error::{Error, Result};
 use crate::{Local, events, lock};
 use mica_api::types::container::{ArchivePut, PathStat};
@@ -70,7 +71,12 @@ impl Local {
         // Whoever starts or removes it holds the lock too, so what is observed holds.
         let lock = lock::container(&disk, &record.id)?;
         let record = Record::find(&self.database(), record.id.as_str())?;
-        if record.observe(&disk).is_running() {
+        let observed = record.observe(&disk);
+        if observed.status == "restarting" && access == Access::Write {
+            // Its monitor may mount the writable layer at any moment.
+            return Err(is_restarting(&record));
+        }
+        if observed.has_process() {
             return Ok(Tree { root: mica_runtime::root(disk.run())?, record, _lock: None });
         }
         let mut lowers = top_first(&definition);

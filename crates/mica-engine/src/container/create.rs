@@ -161,6 +161,7 @@ impl Local {
         crate::container::user_namespace::check(host_config, &self.config()?.userns_remap)?;
         crate::container::devices::check(host_config)?;
         crate::container::settings::check(host_config)?;
+        crate::container::restart::check_host(host_config)?;
         crate::container::limits::check(&mut host_config.resources)
     }
 

@@ -4,6 +4,7 @@ use crate::container::record::{Definition, Record};
 use crate::container::rights::Rights;
 use crate::container::security::Security;
 use crate::container::spec::{bounded, capabilities, environment, set_variable};
+use crate::container::stop::is_restarting;
 use crate::error::{Error, Result};
 use crate::{Local, events, system};
 use mica_api::stream::AttachStream;
@@ -24,6 +25,7 @@ impl Local {
                     record.name
                 )));
             }
+            "restarting" => return Err(is_restarting(&record)),
             _ => return Err(Error::state(format!("container {} is not running", record.id))),
         }
         let definition = record.definition(&self.database())?;
@@ -49,7 +51,7 @@ impl Local {
     pub(crate) fn resize(&self, reference: &str, rows: u16, columns: u16) -> Result<()> {
         let record = Record::find(&self.database(), reference)?;
         let disk = self.disk.container(&record.id);
-        if !record.observe(&disk).is_running() {
+        if !record.observe(&disk).has_process() {
             return Err(Error::state(format!("container {} is not running", record.id)));
         }
         mica_runtime::resize(disk.run(), TerminalSize { rows, columns })?;

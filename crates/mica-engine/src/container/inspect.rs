@@ -7,6 +7,7 @@ use crate::disk::ContainerDisk;
 use crate::error::Result;
 use crate::mount::shown;
 use mica_api::types::container::{ContainerInspect, GraphDriver};
+use mica_model::Timestamp;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -17,6 +18,20 @@ impl Local {
         let definition = record.definition(&self.database())?;
         let disk = self.disk.container(&record.id);
         let observed = record.observe(&disk);
+        let mut state = record.state(&observed);
+        let mut restart_count = observed.restarts;
+        if observed.status == "exited"
+            && let Some(exit) = mica_runtime::last_exit(&disk.exit(), disk.run())
+        {
+            restart_count = exit.restart_count;
+            if restart_count > 0 {
+                // The record knows when the first of its lives began.
+                state.started_at = Timestamp::from_nanoseconds(exit.started_at);
+            }
+            if state.error.is_empty() {
+                state.error = exit.error;
+            }
+        }
         let (size_rw, size_root_fs) = if size { self.sizes(&record)? } else { (None, None) };
         let mut host_config = definition.host_config.clone();
         host_config.masked_paths.get_or_insert_with(|| MASKED_PATHS.map(str::to_owned).to_vec());
@@ -27,14 +42,14 @@ impl Local {
             created: record.created,
             path: words.next().unwrap_or_default(),
             args: words.collect(),
-            state: record.state(&observed),
+            state,
             image: record.image_id.clone(),
             resolv_conf_path: text(&disk.resolv_conf()),
             hostname_path: text(&disk.hostname()),
             hosts_path: text(&disk.hosts()),
             log_path: log_path(&definition, &disk),
             name: format!("/{}", record.name),
-            restart_count: 0,
+            restart_count: i64::from(restart_count),
             driver: "overlay2".to_owned(),
             platform: "linux".to_owned(),
             mount_label: String::new(),

@@ -84,7 +84,8 @@ impl Local {
     /// container whose monitor lives is left to that.
     fn clear_up_after(&self, record: &Record) -> Result<()> {
         let disk = self.disk.container(&record.id);
-        if matches!(mica_runtime::status(disk.run()), Ok(mica_runtime::Status::Running { .. })) {
+        use mica_runtime::Status::{Restarting, Running};
+        if matches!(mica_runtime::status(disk.run()), Ok(Running { .. } | Restarting { .. })) {
             return Ok(());
         }
         let Some(_lock) = lock::try_exclusive(&disk.lock())? else { return Ok(()) };
@@ -289,6 +290,7 @@ pub(crate) fn status_words(observed: &Observed, now: Timestamp) -> String {
         "running" => format!("Up {}", ago(observed.started)),
         "paused" => format!("Up {} (Paused)", ago(observed.started)),
         "exited" => format!("Exited ({}) {} ago", observed.exit_code, ago(observed.finished)),
+        "restarting" => format!("Restarting ({}) {} ago", observed.exit_code, ago(observed.finished)),
         "removing" => "Removal In Progress".to_owned(),
         _ => "Created".to_owned(),
     }

@@ -15,6 +15,7 @@ pub(crate) mod log_driver;
 pub(crate) mod logs;
 pub(crate) mod record;
 pub(crate) mod remove;
+pub(crate) mod restart;
 pub(crate) mod rights;
 pub(crate) mod security;
 pub(crate) mod settings;

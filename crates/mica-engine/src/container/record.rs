@@ -92,7 +92,7 @@ pub(crate) struct Record {
 /// What is true of a container now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Observed {
-    /// `created`, `running`, `paused`, `exited` or `removing`.
+    /// `created`, `running`, `paused`, `restarting`, `exited` or `removing`.
     pub(crate) status: &'static str,
     /// Process id of its first process; 0 where it does not run.
     pub(crate) pid: i64,
@@ -100,10 +100,18 @@ pub(crate) struct Observed {
     pub(crate) finished: Timestamp,
     pub(crate) exit_code: i64,
     pub(crate) oom_killed: bool,
+    /// How often its monitor has started it again.
+    pub(crate) restarts: u32,
 }
 
 impl Observed {
+    /// Whether a monitor looks after it, between two lives too.
     pub(crate) fn is_running(&self) -> bool {
+        self.has_process() || self.status == "restarting"
+    }
+
+    /// Whether it has processes.
+    pub(crate) fn has_process(&self) -> bool {
         matches!(self.status, "running" | "paused")
     }
 }
@@ -321,19 +329,35 @@ impl Record {
                 finished: Timestamp::from_nanoseconds(exit.finished_at),
                 exit_code: i64::from(exit.code),
                 oom_killed: exit.oom_killed,
+                restarts: exit.restart_count,
                 ..self.observed("exited")
             };
         }
         match mica_runtime::status(disk.run()) {
-            Ok(Liveness::Running { pid, .. }) => {
+            Ok(Liveness::Running { pid, restarts, started_at }) => {
                 let paused = mica_runtime::is_paused(disk.run()).unwrap_or(false);
-                Observed { pid: i64::from(pid), ..self.observed(if paused { "paused" } else { "running" }) }
+                let started = if restarts > 0 { started_at } else { self.started };
+                let observed = self.observed(if paused { "paused" } else { "running" });
+                Observed { pid: i64::from(pid), restarts, started, ..observed }
             }
+            Ok(Liveness::Restarting { restarts, code, oom_killed, started_at, finished_at }) => Observed {
+                restarts,
+                oom_killed,
+                exit_code: i64::from(code),
+                started: started_at,
+                finished: finished_at,
+                ..self.observed("restarting")
+            },
             // Whoever starts a container holds its lock until the monitor has said that it runs.
             Ok(Liveness::Absent) if lock::is_held(&disk.lock()) => self.observed("created"),
             Ok(Liveness::Absent) => self.observe_absent(disk),
             // Whether it runs cannot be told now; only an end that is certain may be recorded.
             Err(mica_runtime::RuntimeError::File { .. }) => self.observed("running"),
+            // Its monitor was killed and it has seen to it that it is not: nobody could wait for it.
+            Ok(Liveness::Orphaned { alive: true, .. }) => {
+                mica_runtime::end_orphan(disk.run());
+                self.unseen_end()
+            }
             _ => self.unseen_end(),
         }
     }
@@ -361,6 +385,7 @@ impl Record {
             finished: self.finished,
             exit_code: self.exit_code,
             oom_killed: self.oom_killed,
+            restarts: 0,
         }
     }
 
@@ -382,14 +407,14 @@ impl Record {
             status: observed.status.to_owned(),
             running: observed.is_running(),
             paused: observed.status == "paused",
-            restarting: false,
+            restarting: observed.status == "restarting",
             oom_killed: observed.oom_killed,
             dead: false,
             pid: observed.pid,
             exit_code: observed.exit_code,
             error: self.error.clone(),
             started_at: observed.started,
-            finished_at: if observed.is_running() { Timestamp::NEVER } else { observed.finished },
+            finished_at: if observed.has_process() { Timestamp::NEVER } else { observed.finished },
         }
     }
 }

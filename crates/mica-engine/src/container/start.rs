@@ -40,6 +40,7 @@ impl Local {
         let observed = record.observe(&disk);
         match observed.status {
             "running" => return Err(Error::NotModified { id: record.id.to_string() }),
+            "restarting" => return Err(Error::NotModified { id: record.id.to_string() }),
             "paused" => return Err(Error::state("cannot start a paused container, try unpause instead")),
             "removing" => return Err(Error::state("container is marked for removal and cannot be started")),
             _ => {}
@@ -50,6 +51,7 @@ impl Local {
             self.database().write(|transaction| record.save_state(transaction))?;
         }
         mica_runtime::forget_exit(&disk.exit(), disk.run())?;
+        mica_runtime::forget_stop(&disk.stop_mark(), disk.run())?;
         disk.forget_volatile();
         record.stage = Stage::Running;
         record.started = Timestamp::from(std::time::SystemTime::now());
@@ -170,6 +172,8 @@ impl Local {
             exit_file: disk.exit(),
             log: log_driver::plan(&host.log_config, &record.log_subject(&definition.config), &disk)?,
             events: Some(self.end_of_run(record, definition)),
+            restart: crate::container::restart::plan(definition, &disk),
+            init: host.init == Some(true),
             stdin: stdin(definition),
             terminal_size: size.map(|(rows, columns)| TerminalSize { rows, columns }),
             attach: options.attach.map(attach),
@@ -199,7 +203,7 @@ impl Local {
         };
         let other = Record::find(&self.database(), other)?;
         let disk = self.disk.container(&other.id);
-        if !other.observe(&disk).is_running() {
+        if !other.observe(&disk).has_process() {
             return Err(Error::state(format!(
                 "cannot join network of a non running container: {}",
                 other.id
@@ -261,6 +265,11 @@ impl Local {
             "running" => {}
             "paused" => {
                 return Err(Error::state("You cannot attach to a paused container, unpause it first"));
+            }
+            "restarting" => {
+                return Err(Error::state(
+                    "You cannot attach to a restarting container, wait until it is running",
+                ));
             }
             _ => return Err(Error::state("You cannot attach to a stopped container, start it first")),
         }

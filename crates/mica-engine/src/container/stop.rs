@@ -14,8 +14,7 @@ impl Local {
     /// Stop signal, grace time, SIGKILL.
     pub(crate) fn stop(&self, reference: &str, options: &StopOptions) -> Result<()> {
         let record = Record::find(&self.database(), reference)?;
-        let disk = self.disk.container(&record.id);
-        let observed = record.observe(&disk);
+        let observed = record.observe(&self.disk.container(&record.id));
         if !observed.is_running() {
             return Err(Error::NotModified { id: record.id.to_string() });
         }
@@ -24,11 +23,13 @@ impl Local {
         let signal = name.map_or(Ok(signal::TERM), signal::parse)?;
         let seconds = options.timeout.or(definition.config.stop_timeout).unwrap_or(STOP_TIMEOUT_SECONDS);
         let grace = u64::try_from(seconds).ok().map(Duration::from_secs);
+        // Before its monitor is woken, which looks for it.
+        self.mark_stopped(&record, true)?;
         let waiter = Waiter::connect(self, &record);
         self.signal_container(&record, signal)?;
         if observed.status == "paused" {
             // A frozen process acts on a signal once it is thawed.
-            mica_runtime::resume(disk.run())?;
+            self.thaw_to_end(&record)?;
         }
         if !waiter.wait(self, &record, grace)? {
             self.kill_now(&record, "running")?;
@@ -52,25 +53,39 @@ impl Local {
         if number == signal::KILL {
             self.kill_now(&record, observed.status)
         } else {
+            let stop_signal = record.definition(&self.database())?.config.stop_signal;
+            let ends = stop_signal.is_none_or(|name| signal::parse(&name).is_ok_and(|stop| stop == number));
+            self.mark_stopped(&record, ends)?;
+            if observed.status == "restarting" {
+                // It wakes the monitor, which finds the mark.
+                Waiter::connect(self, &record).wait(self, &record, Some(KILL_TIMEOUT))?;
+                return Ok(());
+            }
             self.signal_container(&record, number)
         }
     }
 
     /// SIGKILL, and waits until it has taken effect.
     pub(crate) fn kill_now(&self, record: &Record, status: &str) -> Result<()> {
+        self.mark_stopped(record, true)?;
         let waiter = Waiter::connect(self, record);
         self.signal_container(record, signal::KILL)?;
         if status == "paused" {
-            // A process frozen by cgroup v1 dies only once it is thawed; one of v2 may be gone by now.
-            match mica_runtime::resume(self.disk.container(&record.id).run()) {
-                Ok(()) | Err(mica_runtime::RuntimeError::NotRunning { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+            // A process frozen by cgroup v1 dies only once it is thawed.
+            self.thaw_to_end(record)?;
         }
         if waiter.wait(self, record, Some(KILL_TIMEOUT))? {
             return Ok(());
         }
         Err(Error::state(format!("tried to kill container {}, but did not receive an exit event", record.id)))
+    }
+
+    /// Thaws a container that has been sent a signal, of which it may die before it is seen thawed.
+    fn thaw_to_end(&self, record: &Record) -> Result<()> {
+        match mica_runtime::resume(self.disk.container(&record.id).run()) {
+            Err(mica_runtime::RuntimeError::NotRunning { .. }) => Ok(()),
+            other => Ok(other?),
+        }
     }
 
     /// Sends a signal and says so in the events, before the end that it may bring about is told; a
@@ -96,6 +111,7 @@ impl Local {
         match record.observe(&disk).status {
             "running" => mica_runtime::pause(disk.run())?,
             "paused" => return Err(Error::state(format!("container {} is already paused", record.id))),
+            "restarting" => return Err(is_restarting(&record)),
             _ => return Err(Error::state(format!("container {} is not running", record.id))),
         }
         self.events.append(&events::container(&record, "pause", &[]));
@@ -113,6 +129,11 @@ impl Local {
         self.events.append(&events::container(&record, "unpause", &[]));
         Ok(())
     }
+}
+
+/// Docker's words for what needs a process while there is none.
+pub(crate) fn is_restarting(record: &Record) -> Error {
+    Error::state(format!("Container {} is restarting, wait until the container is running", record.id))
 }
 
 /// A connection to a monitor that ends when the run does.

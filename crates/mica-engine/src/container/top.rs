@@ -15,7 +15,7 @@ impl Local {
     pub(crate) fn top(&self, reference: &str, arguments: &[String]) -> Result<TopResponse> {
         let record = Record::find(&self.database(), reference)?;
         let disk = self.disk.container(&record.id);
-        if !record.observe(&disk).is_running() {
+        if !record.observe(&disk).has_process() {
             return Err(Error::state(format!("container {} is not running", record.id)));
         }
         let columns = columns(arguments)?;

@@ -1,7 +1,7 @@
 //! `update`: other limits, for the next start and at once if it runs.
 
 use crate::container::record::Record;
-use crate::container::{block_devices, limits, spec};
+use crate::container::{block_devices, limits, restart, spec};
 use crate::error::{Error, Result};
 use crate::{Local, events, lock};
 use mica_api::types::container::UpdateRequest;
@@ -10,13 +10,20 @@ use mica_api::types::host_config::Resources;
 impl Local {
     /// Changes limits; answers warnings.
     pub(crate) fn update(&self, reference: &str, request: &UpdateRequest) -> Result<Vec<String>> {
-        if request.restart_policy.as_ref().is_some_and(|policy| !matches!(policy.name.as_str(), "" | "no")) {
-            return Err(Error::Unsupported { what: "restart policies are not supported yet".to_owned() });
-        }
+        let wanted = request.restart_policy.as_ref().filter(|policy| !policy.name.is_empty());
+        let policy = wanted.map(restart::check).transpose()?;
         let record = Record::find(&self.database(), reference)?;
         let disk = self.disk.container(&record.id);
         let _lock = lock::container(&disk, &record.id)?;
         let mut definition = record.definition(&self.database())?;
+        if let Some(wanted) = wanted {
+            if definition.host_config.auto_remove {
+                return Err(Error::invalid(
+                    "Restart policy cannot be updated because AutoRemove is enabled for the container",
+                ));
+            }
+            definition.host_config.restart_policy = wanted.clone();
+        }
         let changed = &mut definition.host_config.resources;
         check_against(changed, &request.resources)
             .map_err(|reason| Error::invalid(format!("Cannot update container {}: {reason}", record.id)))?;
@@ -29,6 +36,9 @@ impl Local {
             let (resources, unapplied) = mica_runtime::Resources::from_oci(&document);
             warnings.extend(unapplied);
             warnings.extend(mica_runtime::update_resources(disk.run(), &resources)?);
+            if let Some(policy) = policy {
+                mica_runtime::set_restart_policy(disk.run(), policy)?;
+            }
         }
         self.database().write(|transaction| record.save_definition(transaction, &definition))?;
         self.events.append(&events::container(&record, "update", &[]));

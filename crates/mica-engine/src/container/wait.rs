@@ -11,7 +11,7 @@ use std::io::Read;
 pub(crate) fn wait(engine: &Local, reference: &str, condition: WaitCondition) -> Result<i64> {
     let record = Record::find(&engine.database(), reference)?;
     let started = record.started;
-    let mut last = None;
+    let mut last: Option<i64> = None;
     // Begun before the first look, so that what happens between a look and the waiting is not missed.
     let watch = match condition {
         WaitCondition::NotRunning => None,
@@ -27,10 +27,12 @@ pub(crate) fn wait(engine: &Local, reference: &str, condition: WaitCondition) ->
         let disk = engine.disk.container(&record.id);
         let observed = record.observe(&disk);
         if observed.is_running() {
-            last = follow_to_end(engine, &record.id).or(last);
-            match last {
-                // It may be started again at once, which is no longer the run that was waited for.
-                Some(code) if condition != WaitCondition::Removed => return Ok(code),
+            let end = follow_to_end(engine, &record.id);
+            last = end.map(|end| end.code).or(last);
+            match (end, condition) {
+                // It may be started by somebody at once, which is no longer the run that was waited for.
+                (Some(end), WaitCondition::NotRunning) if !end.is_followed => return Ok(end.code),
+                (Some(end), WaitCondition::NextExit) => return Ok(end.code),
                 _ => continue,
             }
         }
@@ -48,8 +50,16 @@ pub(crate) fn wait(engine: &Local, reference: &str, condition: WaitCondition) ->
     }
 }
 
+/// How a life ended, as its monitor has told.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    code: i64,
+    /// Whether the monitor starts it again.
+    is_followed: bool,
+}
+
 /// Follows the monitor to its last frame; the exit code where it said one.
-fn follow_to_end(engine: &Local, id: &ContainerId) -> Option<i64> {
+fn follow_to_end(engine: &Local, id: &ContainerId) -> Option<End> {
     use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
     let hello = mica_runtime::Hello::default();
     let mut socket = mica_runtime::attach(engine.disk.container(id).run(), &hello).ok()?;
@@ -60,8 +70,8 @@ fn follow_to_end(engine: &Local, id: &ContainerId) -> Option<i64> {
         let mut payload = vec![0; header.length];
         socket.read_exact(&mut payload).ok()?;
         if header.kind == FrameKind::Exit {
-            let code = payload.first_chunk::<4>()?;
-            return Some(i64::from(u32::from_be_bytes(*code)));
+            let code = i64::from(u32::from_be_bytes(*payload.first_chunk::<4>()?));
+            return Some(End { code, is_followed: payload.get(5) == Some(&1) });
         }
     }
 }

@@ -52,6 +52,15 @@ pub(super) fn finish(sets: &CapabilitySets, admin: Admin) -> Chapter {
     if has_more { set(sets) } else { Ok(()) }
 }
 
+/// What an exec does to a user that is not root: only ambient capabilities stay. For a process that
+/// executes nothing.
+pub(super) fn fade(identity: &Identity, sets: &CapabilitySets) -> Chapter {
+    if identity.uid == 0 {
+        return Ok(());
+    }
+    set(&CapabilitySets { effective: sets.ambient, permitted: sets.ambient, ..*sets })
+}
+
 fn set(sets: &CapabilitySets) -> Chapter {
     let known = |mask| CapabilitySet::from_bits_retain(mask);
     let kernel_sets = KernelSets {

@@ -14,6 +14,7 @@ mod namespaces;
 mod program;
 mod root;
 mod settings;
+mod steward;
 mod terminal;
 mod user;
 
@@ -125,7 +126,7 @@ fn live(order: &[u8], inheritance: Inheritance) -> Chapter<std::convert::Infalli
         (None, None) => return Err(SetupError::new(SetupStep::Plan, "target", Errno::BADMSG)),
     }
     let limits = if order.is_mapped { Limits::AreSet } else { Limits::ToSet };
-    program::become_it(&order.process, order.user.as_deref(), &order.groups, streams, limits)
+    program::become_it(&order, streams, &channel, limits)
 }
 
 /// Builds the file system and moves into it; gives the terminal, if one is wanted.

@@ -3,9 +3,11 @@
 use super::credentials::Admin;
 use super::root::{Links, Root};
 use super::user::{self, Identity};
-use super::{Chapter, at, credentials, settings};
+use super::{Chapter, at, credentials, settings, steward};
 use crate::error::{SetupError, SetupStep};
+use crate::order::ChildOrder;
 use crate::plan::ProcessPlan;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, makedev, openat};
 use rustix::io::Errno;
@@ -23,16 +25,19 @@ pub(super) enum Limits {
     AreSet,
 }
 
-/// Takes on everything that `process` says and executes its program.
+/// Takes on everything that the order says and executes its program.
 pub(super) fn become_it(
-    process: &ProcessPlan,
-    wanted_user: Option<&str>,
-    extra_groups: &[String],
+    order: &ChildOrder,
     streams: [Option<OwnedFd>; 3],
+    channel: &OwnedFd,
     limits: Limits,
 ) -> Chapter<Infallible> {
+    let process = &order.process;
     let root = Root::current().map_err(at(SetupStep::Directory, "/"))?;
-    let identity = user::identify(&root.descriptor, process, wanted_user, extra_groups)?;
+    let identity = user::identify(&root.descriptor, process, order.user.as_deref(), &order.groups)?;
+    if order.container.as_ref().is_some_and(|birth| birth.init) {
+        steward::stand_before(process, &identity, channel, limits)?;
+    }
     rustix::process::setsid().map_err(at(SetupStep::Streams, "session"))?;
     connect(streams, process, &identity)?;
     if limits == Limits::ToSet {
@@ -42,6 +47,17 @@ pub(super) fn become_it(
     enter_directory(&root, &process.directory)?;
     drop(root);
     let environment = environment(process, &identity);
+    let admin = take_rights(process, &identity, channel)?;
+    let path = variable(&environment, "PATH").unwrap_or(PATH_DEFAULT);
+    let program = find_program(&process.arguments[0], path)?;
+    mica_sys::signal::reset_all();
+    mica_sys::process::close_on_exec_from(3).map_err(at(SetupStep::Streams, "close"))?;
+    load_filter(process, admin)?;
+    execute(&program, &process.arguments, &environment)
+}
+
+/// Becomes the user with the rights of the plan, all but the filter.
+pub(super) fn take_rights(process: &ProcessPlan, identity: &Identity, channel: &OwnedFd) -> Chapter<Admin> {
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).map_err(at(SetupStep::Credentials, "no new privileges"))?;
     }
@@ -49,21 +65,30 @@ pub(super) fn become_it(
         Some(_) if !process.no_new_privileges => Admin::UntilFiltered,
         _ => Admin::AsPlanned,
     };
-    credentials::take(&identity, &process.capabilities, admin)?;
-    // After the change of user, which clears it. A monitor that is killed takes its process along,
-    // so that nothing runs unwatched. A program that changes its own user clears it again: such a
-    // container survives its monitor, is told of as orphaned and ended by `cleanup`.
+    credentials::take(identity, &process.capabilities, admin)?;
+    end_with_parent(channel)?;
+    Ok(admin)
+}
+
+/// After the change of user, which clears it. A monitor that is killed takes its process along, so
+/// that nothing runs unwatched. A program that changes its own user clears it again: such a
+/// container survives its monitor until the next command that looks at it ends it.
+fn end_with_parent(channel: &OwnedFd) -> Chapter {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(SetupStep::Credentials, "parent"))?;
-    let path = variable(&environment, "PATH").unwrap_or(PATH_DEFAULT);
-    let program = find_program(&process.arguments[0], path)?;
-    mica_sys::signal::reset_all();
-    mica_sys::process::close_on_exec_from(3).map_err(at(SetupStep::Streams, "close"))?;
-    if let Some(filter) = &process.filter {
-        // As late as can be: what precedes it needs calls that a filter may forbid.
-        mica_sys::seccomp::load(filter.code(), filter.flags()).map_err(at(SetupStep::Filter, ""))?;
-        credentials::finish(&process.capabilities, admin)?;
+    // A monitor that was killed before could send no signal any more, but its end of the channel is gone.
+    let mut set = [PollFd::new(channel, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut set, Some(&now)) {
+        Ok(ready) if ready > 0 => Err(at(SetupStep::Credentials, "parent")(Errno::SRCH)),
+        _ => Ok(()),
     }
-    execute(&program, &process.arguments, &environment)
+}
+
+/// As late as can be: what precedes it needs calls that a filter may forbid.
+pub(super) fn load_filter(process: &ProcessPlan, admin: Admin) -> Chapter {
+    let Some(filter) = &process.filter else { return Ok(()) };
+    mica_sys::seccomp::load(filter.code(), filter.flags()).map_err(at(SetupStep::Filter, ""))?;
+    credentials::finish(&process.capabilities, admin)
 }
 
 /// Puts the streams on descriptors 0 to 2 and hands them to their user.

@@ -1,6 +1,5 @@
 //! From an order to a running program: run directory, cgroups, streams, clone, and the wait for exec.
 
-use super::log::Log;
 use super::now;
 use crate::error::{SetupError, SetupStep};
 use crate::init::{self, Inheritance};
@@ -32,14 +31,14 @@ pub(crate) const MESSAGE_LENGTH_MAX: usize = 8 << 10;
 /// Everything that is ready before the process exists.
 #[derive(Debug)]
 pub(super) struct Nursery {
-    residence: Option<Residence>,
     group: Option<cgroup::Group>,
+    /// Whether the cgroups were made for this birth and go if it fails.
+    is_group_new: bool,
     entrance: cgroup::Entrance,
     flags: NamespaceFlags,
     new_cgroup_namespace: bool,
     joined: Vec<(NamespaceKind, OwnedFd)>,
     target: Option<OwnedFd>,
-    log: Log,
     warnings: Vec<String>,
     /// See [`crate::StartPlan::held`].
     held: Vec<OwnedFd>,
@@ -60,11 +59,11 @@ pub(super) struct Newborn {
     pub(super) pid: u32,
     pub(super) pidfd: OwnedFd,
     pub(super) started_at: Timestamp,
-    pub(super) residence: Option<Residence>,
     /// Cgroups to remove at the end: those of a container, not of a further process.
     pub(super) group: Option<cgroup::Group>,
     pub(super) warnings: Vec<String>,
-    pub(super) log: Log,
+    /// The network namespace, if it was made for this process.
+    pub(super) network: Option<OwnedFd>,
     pub(super) stdin: Option<OwnedFd>,
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
@@ -73,7 +72,7 @@ pub(super) struct Newborn {
 }
 
 impl Residence {
-    fn open(run_directory: &Path) -> Result<Self, SetupError> {
+    pub(super) fn open(run_directory: &Path) -> Result<Self, SetupError> {
         let failed =
             |errno| SetupError::new(SetupStep::RunDirectory, run_directory.display().to_string(), errno);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -90,6 +89,12 @@ impl Residence {
         let nonblocking = listener.set_nonblocking(true);
         nonblocking.map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
         Ok(Self { state, listener, directory })
+    }
+
+    /// Tells those who ask what is true now.
+    pub(super) fn tell(&self, state: &State) -> Result<(), SetupError> {
+        let written = state.write(&self.state);
+        written.map_err(|errno| SetupError::new(SetupStep::RunDirectory, STATE_FILE, errno))
     }
 
     /// Makes the container absent for those who ask; the lock stays until this value is dropped.
@@ -118,40 +123,39 @@ fn lock(state: &OwnedFd) -> Result<(), Errno> {
 }
 
 impl Nursery {
-    pub(super) fn prepare(order: &MonitorOrder, mut descriptors: Vec<OwnedFd>) -> Result<Self, SetupError> {
-        let log = Log::open(&order.log)?;
-        let mut nursery = Self {
-            residence: None,
+    fn empty() -> Self {
+        Self {
             group: None,
+            is_group_new: false,
             entrance: cgroup::Entrance::default(),
             flags: NamespaceFlags::NONE,
             new_cgroup_namespace: false,
             joined: Vec::new(),
             target: None,
-            log,
             warnings: Vec::new(),
             held: Vec::new(),
-        };
+        }
+    }
+
+    /// For the first process that this monitor looks after.
+    pub(super) fn prepare(order: &MonitorOrder, mut descriptors: Vec<OwnedFd>) -> Result<Self, SetupError> {
+        let mut nursery = Self::empty();
         match &order.job {
             Job::Container(job) => {
-                let ContainerJob { run_directory, cgroup: name, resources, device_rules, namespaces, joined } =
-                    job.as_ref();
-                nursery.held = descriptors.split_off(joined.len().min(descriptors.len()));
-                nursery.residence = Some(Residence::open(run_directory)?);
-                if order.mapped_root.is_some() {
-                    nursery.flags = nursery.flags.with(NamespaceFlags::USER);
-                }
-                nursery.take_namespaces(namespaces, joined.iter().copied().zip(descriptors).collect())?;
-                let group = cgroup::Group::create(name)?;
-                let entrance = cgroup::apply(&group, resources).and_then(|warnings| {
+                nursery.held = descriptors.split_off(job.joined.len().min(descriptors.len()));
+                let joined = job.joined.iter().copied().zip(descriptors).collect();
+                nursery.take_user_namespace(order);
+                nursery.take_namespaces(&job.namespaces, joined)?;
+                let group = cgroup::Group::create(&job.cgroup)?;
+                let entrance = cgroup::apply(&group, &job.resources).and_then(|warnings| {
                     nursery.warnings = warnings;
-                    cgroup::restrict(&group, device_rules)?;
+                    cgroup::restrict(&group, &job.device_rules)?;
                     group.entrance()
                 });
                 nursery.entrance = entrance.inspect_err(|_| {
                     group.remove();
                 })?;
-                nursery.group = Some(group);
+                (nursery.group, nursery.is_group_new) = (Some(group), true);
             }
             Job::Exec { group } => {
                 let target = descriptors.pop().ok_or_else(|| lost("the container's pidfd"))?;
@@ -161,6 +165,28 @@ impl Nursery {
                 nursery.target = Some(target);
             }
         }
+        Ok(nursery)
+    }
+
+    fn take_user_namespace(&mut self, order: &MonitorOrder) {
+        if order.mapped_root.is_some() {
+            self.flags = self.flags.with(NamespaceFlags::USER);
+        }
+    }
+
+    /// For the next life of a container whose cgroups have stayed.
+    pub(super) fn prepare_again(
+        order: &MonitorOrder,
+        job: &ContainerJob,
+        joined: Vec<(NamespaceKind, OwnedFd)>,
+        group: Option<&cgroup::Group>,
+    ) -> Result<Self, SetupError> {
+        let mut nursery = Self::empty();
+        let group = group.ok_or_else(|| lost("the cgroups"))?;
+        nursery.take_user_namespace(order);
+        nursery.take_namespaces(&job.namespaces, joined)?;
+        nursery.entrance = group.entrance()?;
+        nursery.group = Some(group.clone());
         Ok(nursery)
     }
 
@@ -195,8 +221,14 @@ impl Nursery {
         Ok(())
     }
 
-    /// Makes the process and waits until its program runs.
-    pub(super) fn deliver(mut self, order: &MonitorOrder, child_order: &[u8]) -> Result<Newborn, SetupError> {
+    /// Makes the process and waits until its program runs. The residence of a container is told who
+    /// it is, and how often it was started again.
+    pub(super) fn deliver(
+        mut self,
+        order: &MonitorOrder,
+        child_order: &[u8],
+        (residence, restarts): (Option<&Residence>, u32),
+    ) -> Result<Newborn, SetupError> {
         let streams = Streams::open(order)?;
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -218,12 +250,16 @@ impl Nursery {
                 },
             ),
             Err(errno) => {
-                self.abandon();
+                self.abandon(residence);
                 return Err(SetupError::new(SetupStep::Clone, "", errno));
             }
         };
         drop((theirs, streams.theirs));
-        let written = self.write_state(pid).and_then(|started_at| {
+        // Now, because a short-lived program may be gone when the start is known to have succeeded. One that
+        // belongs to a user namespace goes with that.
+        let is_kept = self.flags.contains(NamespaceFlags::NETWORK) && order.mapped_root.is_none();
+        let network = is_kept.then(|| open_network(pid)).flatten();
+        let written = self.write_state(pid, residence, restarts).and_then(|started_at| {
             if order.mapped_root.is_some() && self.group.is_some() {
                 provide(&ours, pid, child_order)?;
             }
@@ -237,10 +273,9 @@ impl Nursery {
                     pid,
                     pidfd,
                     started_at,
-                    residence: self.residence,
                     group: self.group,
                     warnings: self.warnings,
-                    log: self.log,
+                    network,
                     stdin,
                     stdout,
                     stderr,
@@ -254,35 +289,44 @@ impl Nursery {
                     rustix::process::WaitId::PidFd(pidfd.as_fd()),
                     rustix::process::WaitIdOptions::EXITED,
                 );
-                self.abandon();
+                self.abandon(residence);
                 Err(error)
             }
         }
     }
 
     /// While the child sets itself up, records who it is.
-    fn write_state(&self, pid: u32) -> Result<Timestamp, SetupError> {
+    fn write_state(
+        &self,
+        pid: u32,
+        residence: Option<&Residence>,
+        restarts: u32,
+    ) -> Result<Timestamp, SetupError> {
         let started_at = now();
-        let (Some(residence), Some(group)) = (&self.residence, &self.group) else { return Ok(started_at) };
+        let (Some(residence), Some(group)) = (residence, &self.group) else { return Ok(started_at) };
         let ticks = start_ticks(pid).unwrap_or(0);
-        let state = State::new(pid, ticks, started_at.nanoseconds(), group.clone());
-        state
-            .write(&residence.state)
-            .map_err(|errno| SetupError::new(SetupStep::RunDirectory, STATE_FILE, errno))?;
+        let state = State::new((pid, ticks), started_at.nanoseconds(), group.clone(), restarts);
+        residence.tell(&state)?;
         Ok(started_at)
     }
 
-    fn abandon(&self) {
-        if let Some(residence) = &self.residence {
+    fn abandon(&self, residence: Option<&Residence>) {
+        if !self.is_group_new {
+            return;
+        }
+        if let Some(residence) = residence {
             residence.vacate();
         }
         if let Some(group) = &self.group {
             super::end::remove_group(group);
         }
-        if let Some(residence) = &self.residence {
-            residence.leave();
-        }
     }
+}
+
+/// The network namespace of a child that has not been waited for.
+fn open_network(pid: u32) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, format!("/proc/{pid}/ns/net"), flags, Mode::empty()).ok()
 }
 
 /// Gives a child in a user namespace of its own what it cannot make itself.

@@ -23,6 +23,8 @@ pub(super) struct Client {
     reader: Reader,
     /// It has ended its side.
     pub(super) read_closed: bool,
+    /// It has been told of the end and only takes what it is owed.
+    pub(super) is_leaving: bool,
 }
 
 /// What a client has sent, piece by piece.
@@ -58,7 +60,7 @@ impl Client {
     pub(super) fn new(socket: UnixStream, attach: Option<Attach>) -> std::io::Result<Self> {
         socket.set_nonblocking(true)?;
         let (pending, reader) = (Vec::new(), Reader::default());
-        Ok(Self { socket, attach, pending, pending_start: 0, reader, read_closed: false })
+        Ok(Self { socket, attach, pending, pending_start: 0, reader, read_closed: false, is_leaving: false })
     }
 
     pub(super) fn wants(&self, kind: FrameKind) -> bool {
@@ -76,6 +78,11 @@ impl Client {
 
     pub(super) fn has_pending(&self) -> bool {
         self.pending_start < self.pending.len()
+    }
+
+    /// Whether the container's output waits for it.
+    pub(super) fn holds_up(&self) -> bool {
+        self.has_pending() && !self.is_leaving
     }
 
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {

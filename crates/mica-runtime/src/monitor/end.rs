@@ -1,14 +1,14 @@
 //! The end of a container: first the record, then the event, then word to the clients, then order.
 
+use super::lives::Ended;
 use super::oom::OomWatch;
 use super::relay::Relay;
 use super::{is_container, now};
 use crate::order::{Job, LastCommand, MonitorOrder};
 use crate::plan::EventPlan;
-use crate::state::EXIT_FILE;
+use crate::state::{EXIT_FILE, State};
 use crate::{ExitRecord, cgroup};
 use mica_model::Timestamp;
-use mica_model::frame::FrameKind;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::process::{WaitId, WaitIdOptions};
 use std::ffi::OsStr;
@@ -27,11 +27,9 @@ const CLIENT_PATIENCE_SECONDS: i64 = 10;
 /// How long a client may take nothing at all before what it is owed is discarded.
 const LINGER_SECONDS: i64 = 3600;
 
-/// Does all that is to be done when the first process has ended.
-pub(super) fn finish(mut relay: Relay, order: &MonitorOrder) {
-    let code = reap(&relay);
-    // Nobody shall hear of the end while ports and names are still taken.
-    relay.companion = None;
+/// Takes in the end of a life: its exit code, its processes that are left, its last output.
+pub(super) fn take_in(relay: &mut Relay, restart_count: u32) -> Ended {
+    let code = reap(relay);
     let finished_at = now();
     if let Some(group) = &relay.group
         && !group.processes().is_empty()
@@ -42,15 +40,40 @@ pub(super) fn finish(mut relay: Relay, order: &MonitorOrder) {
     if let Some(watch) = &mut relay.oom {
         watch.look();
     }
-    let oom_killed = relay.group.as_ref().is_some_and(|group| group.oom_kills() > 0);
     let record = ExitRecord {
         version: 1,
         code,
-        oom_killed,
+        oom_killed: relay.was_out_of_memory(),
         started_at: relay.started_at.nanoseconds(),
         finished_at: finished_at.nanoseconds(),
         error: String::new(),
+        restart_count,
     };
+    Ended { record, is_announced: false }
+}
+
+/// Does what is to be done between two lives: word to those who ask, to events and to clients. Those
+/// who stay for all lives come back.
+pub(super) fn between(relay: &mut Relay, order: &MonitorOrder, record: &ExitRecord) {
+    if let (Some(residence), Some(group)) = (&relay.residence, &relay.group) {
+        // What cannot be written now is written with the next start.
+        let _ = residence.tell(&State::between(group.clone(), record));
+    }
+    if let Some(plan) = &order.events {
+        let is_oom_news = !relay.oom.as_ref().is_some_and(OomWatch::has_announced);
+        announce(plan, record, is_oom_news);
+    }
+    relay.dismiss(&exit_payload(record, true));
+    relay.release();
+    // The next life mounts the same directories.
+    relay.root = None;
+}
+
+/// Does all that is to be done when the last life has ended.
+pub(super) fn finish(mut relay: Relay, order: &MonitorOrder, ended: Ended) {
+    // Nobody shall hear of the end while ports and names are still taken.
+    relay.companion = None;
+    let record = ended.record;
     if let Some(path) = &order.exit_file {
         let written = write_record(path, &record);
         if let (Err(_), Job::Container(job)) = (written, &order.job) {
@@ -58,7 +81,9 @@ pub(super) fn finish(mut relay: Relay, order: &MonitorOrder) {
             let _ = write_record(&job.run_directory.join(EXIT_FILE), &record);
         }
     }
-    if let Some(plan) = &order.events {
+    if let Some(plan) = &order.events
+        && !ended.is_announced
+    {
         let is_oom_news = !relay.oom.as_ref().is_some_and(OomWatch::has_announced);
         announce(plan, &record, is_oom_news);
     }
@@ -67,7 +92,7 @@ pub(super) fn finish(mut relay: Relay, order: &MonitorOrder) {
     if let Some(residence) = &relay.residence {
         residence.vacate();
     }
-    tell_clients(&mut relay, &record);
+    relay.dismiss(&exit_payload(&record, false));
     if is_container(order)
         && let Some(group) = &relay.group
     {
@@ -84,9 +109,16 @@ pub(super) fn finish(mut relay: Relay, order: &MonitorOrder) {
     part(relay, order.after_exit.as_ref());
 }
 
+/// Exit code, whether memory had run out, whether another life follows.
+fn exit_payload(record: &ExitRecord, follows: bool) -> [u8; 6] {
+    let [a, b, c, d] = record.code.to_be_bytes();
+    [a, b, c, d, u8::from(record.oom_killed), u8::from(follows)]
+}
+
 fn reap(relay: &Relay) -> u32 {
+    let Some(process) = &relay.process else { return 255 };
     let status = rustix::io::retry_on_intr(|| {
-        rustix::process::waitid(WaitId::PidFd(relay.pidfd.as_fd()), WaitIdOptions::EXITED)
+        rustix::process::waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED)
     });
     let Ok(Some(status)) = status else { return 255 };
     let exit = status.exit_status().map(|code| code & 0xff);
@@ -183,14 +215,6 @@ fn fill_in(line: &str, record: &ExitRecord) -> String {
         .replace("@DURATION@", &duration.to_string())
 }
 
-fn tell_clients(relay: &mut Relay, record: &ExitRecord) {
-    let [a, b, c, d] = record.code.to_be_bytes();
-    let payload = [a, b, c, d, u8::from(record.oom_killed)];
-    relay
-        .clients
-        .retain_mut(|client| client.attach.is_some() && client.send(FrameKind::Exit, &payload).is_ok());
-}
-
 /// Removes cgroups; a process may still be on its way out, so tries for a moment.
 pub(crate) fn remove_group(group: &cgroup::Group) {
     for attempt in 0..100 {
@@ -256,6 +280,7 @@ mod tests {
             started_at: 1_000_000_000,
             finished_at: 4_500_000_000,
             error: String::new(),
+            restart_count: 0,
         }
     }
 

@@ -7,6 +7,7 @@ mod birth;
 mod client;
 mod end;
 mod feed;
+mod lives;
 mod log;
 mod oom;
 mod relay;
@@ -15,8 +16,10 @@ use crate::error::SetupError;
 use crate::order::{self, Job, MonitorOrder, StartedMessage};
 use crate::{Companion, MakeCompanion};
 pub(crate) use birth::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX, MESSAGE_ROOT, MESSAGE_TERMINAL};
-use birth::{Newborn, Nursery};
+use birth::{Nursery, Residence};
 pub(crate) use end::remove_group;
+use lives::Lives;
+use log::Log;
 pub use log::identity as log_file_identity;
 pub(crate) use log::{COMPRESS_NAME, compress};
 use mica_model::Timestamp;
@@ -80,38 +83,69 @@ fn run(
     child_order: Vec<u8>,
     (descriptors, companion): (Vec<OwnedFd>, Option<Box<dyn Companion>>),
 ) -> Result<(), SetupError> {
-    let born = Nursery::prepare(order, descriptors).and_then(|nursery| nursery.deliver(order, &child_order));
-    let newborn = match born {
-        Ok(newborn) => newborn,
+    match begin(order, child_order, descriptors) {
+        Ok((mut relay, lives)) => {
+            relay.companion = companion;
+            watch(socket, order, relay, lives);
+            Ok(())
+        }
         Err(error) => {
             drop(companion);
             tell_failure(&socket, &error);
-            return Err(error);
+            Err(error)
         }
-    };
-    drop(child_order);
-    watch(socket, order, newborn, companion);
-    Ok(())
+    }
 }
 
-fn watch(socket: UnixStream, order: &MonitorOrder, newborn: Newborn, companion: Option<Box<dyn Companion>>) {
+/// The first life, with what later ones need.
+fn begin(
+    order: &MonitorOrder,
+    child_order: Vec<u8>,
+    descriptors: Vec<OwnedFd>,
+) -> Result<(Relay, Lives), SetupError> {
+    let residence = match &order.job {
+        Job::Container(job) => Some(Residence::open(&job.run_directory)?),
+        Job::Exec { .. } => None,
+    };
+    let mut lives = Lives::new(order, &descriptors);
+    let born = Log::open(&order.log).and_then(|log| {
+        let nursery = Nursery::prepare(order, descriptors)?;
+        Ok((nursery.deliver(order, &child_order, (residence.as_ref(), 0))?, log))
+    });
+    let (mut newborn, log) = born.inspect_err(|_| {
+        residence.as_ref().inspect(|residence| residence.leave());
+    })?;
+    lives.remember(order, child_order, &mut newborn);
+    Ok((Relay::new(order, newborn, (residence, log)), lives))
+}
+
+fn watch(socket: UnixStream, order: &MonitorOrder, mut relay: Relay, mut lives: Lives) {
     let message = StartedMessage {
-        pid: newborn.pid,
-        started_at: newborn.started_at.nanoseconds(),
-        warnings: newborn.warnings.clone(),
+        pid: relay.pid,
+        started_at: relay.started_at.nanoseconds(),
+        warnings: std::mem::take(&mut relay.warnings),
     };
     let payload = postcard::to_stdvec(&message).unwrap_or_default();
-    if let Some(plan) = &order.events {
-        end::announce_start(plan, newborn.started_at);
-    }
+    announce_start(order, &relay);
     // A caller that is gone by now does not stop the container.
     let _ = tell(&socket, FrameKind::Started, &payload);
-    let mut relay = Relay::new(order, newborn);
-    relay.companion = companion;
     relay.adopt(socket, order.attach.unwrap_or_default());
-    relay.watch_memory(order.events.as_ref());
-    relay.until_exit();
-    end::finish(relay, order);
+    loop {
+        relay.watch_memory(order.events.as_ref());
+        relay.until_exit();
+        let mut ended = end::take_in(&mut relay, lives.restarts());
+        match lives.next(&mut relay, order, &mut ended) {
+            Some(newborn) => relay.renew(order, newborn),
+            None => return end::finish(relay, order, ended),
+        }
+        announce_start(order, &relay);
+    }
+}
+
+fn announce_start(order: &MonitorOrder, relay: &Relay) {
+    if let Some(plan) = &order.events {
+        end::announce_start(plan, relay.started_at);
+    }
 }
 
 fn tell_failure(socket: &UnixStream, error: &SetupError) {

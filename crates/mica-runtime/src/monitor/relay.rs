@@ -40,14 +40,21 @@ const IDLE_SECONDS: i64 = 1;
 /// A monitor at work.
 #[derive(Debug)]
 pub(super) struct Relay {
-    pub(super) pidfd: OwnedFd,
+    /// `None` between two lives.
+    pub(super) process: Option<OwnedFd>,
+    pub(super) pid: u32,
     pub(super) started_at: Timestamp,
+    pub(super) warnings: Vec<String>,
     pub(super) residence: Option<Residence>,
     pub(super) group: Option<cgroup::Group>,
     pub(super) clients: Vec<Client>,
     /// The container's root. Whoever lets go of a writable overlay last waits until all that is to be
     /// written to its disk has been: this way not the container's processes, whose end is waited for.
     pub(super) root: Option<OwnedFd>,
+    /// By a clock that nobody sets.
+    born: Instant,
+    /// Processes killed for lack of memory in the lives before.
+    oom_kills_before: u64,
     sources: Vec<Source>,
     terminal: Option<OwnedFd>,
     feed: Feed,
@@ -85,38 +92,29 @@ enum Watched {
 }
 
 impl Relay {
-    pub(super) fn new(order: &MonitorOrder, newborn: Newborn) -> Self {
-        let mut sources = Vec::new();
-        let mut add = |kind, descriptor: Option<OwnedFd>| {
-            sources.extend(descriptor.map(|descriptor| Source { kind, descriptor }));
-        };
-        let duplicate = |terminal: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(terminal, 3).ok();
-        add(FrameKind::Stdout, newborn.stdout);
-        add(FrameKind::Stderr, newborn.stderr);
-        add(FrameKind::Stdout, newborn.terminal.as_ref().and_then(duplicate));
-        if let Some(terminal) = &newborn.terminal {
-            let _ = rustix::io::ioctl_fionbio(terminal, true);
-        }
-        let input = match order.stdin {
-            StdinPlan::Open { .. } => newborn.stdin.or_else(|| newborn.terminal.as_ref().and_then(duplicate)),
-            StdinPlan::Null => None,
-        };
-        // A terminal has no end of input that could be closed from this side.
-        let close_after_first =
-            order.stdin == StdinPlan::Open { close_after_first: true } && newborn.terminal.is_none();
+    pub(super) fn new(
+        order: &MonitorOrder,
+        mut newborn: Newborn,
+        (residence, log): (Option<Residence>, Log),
+    ) -> Self {
+        let streams = Streams::of(order, &mut newborn);
         Self {
-            pidfd: newborn.pidfd,
+            process: Some(newborn.pidfd),
+            pid: newborn.pid,
             started_at: newborn.started_at,
-            residence: newborn.residence,
+            warnings: newborn.warnings,
+            residence,
             group: newborn.group,
             clients: Vec::new(),
             root: newborn.root,
-            sources,
+            born: Instant::now(),
+            oom_kills_before: 0,
+            sources: streams.sources,
             terminal: newborn.terminal,
-            feed: Feed::new(input),
-            close_after_first,
+            feed: streams.feed,
+            close_after_first: streams.close_after_first,
             ends_with_clients: order.ends_with_clients,
-            log: newborn.log,
+            log,
             oom: None,
             buffer: Vec::new(),
             accept_at: None,
@@ -136,6 +134,27 @@ impl Relay {
         }
     }
 
+    /// Goes on with the next life.
+    pub(super) fn renew(&mut self, order: &MonitorOrder, mut newborn: Newborn) {
+        let streams = Streams::of(order, &mut newborn);
+        self.process = Some(newborn.pidfd);
+        (self.pid, self.started_at, self.born) = (newborn.pid, newborn.started_at, Instant::now());
+        (self.sources, self.feed, self.terminal) = (streams.sources, streams.feed, newborn.terminal);
+        self.close_after_first = streams.close_after_first;
+        self.root = newborn.root;
+    }
+
+    /// How long this life has lasted.
+    pub(super) fn lasted(&self) -> Duration {
+        self.born.elapsed()
+    }
+
+    /// Whether a process of this life was killed for lack of memory.
+    pub(super) fn was_out_of_memory(&mut self) -> bool {
+        let kills = self.group.as_ref().map_or(0, cgroup::Group::oom_kills);
+        std::mem::replace(&mut self.oom_kills_before, kills) < kills
+    }
+
     /// Takes the starter's own connection in as the first client.
     pub(super) fn adopt(&mut self, socket: UnixStream, attach: Attach) {
         self.clients.extend(Client::new(socket, Some(attach)));
@@ -147,36 +166,62 @@ impl Relay {
         loop {
             let timeout = (is_busy || self.accept_at.is_some())
                 .then_some(Timespec { tv_sec: IDLE_SECONDS, tv_nsec: 0 });
-            let ready = self.wait(timeout);
-            is_busy = !ready.is_empty();
-            if !is_busy {
-                self.rest();
-                self.accept_at = None;
-            }
-            for (watched, flags) in ready.into_iter().rev() {
-                match watched {
-                    Watched::End => return,
-                    Watched::Listener => self.accept(),
-                    Watched::Source(index) => {
-                        self.read_source(index);
-                    }
-                    Watched::Feed => self.feed.flush(),
-                    Watched::Log => self.log.flush(),
-                    Watched::Oom => self.look_at_memory(),
-                    Watched::Client(index) => self.serve(index, flags),
-                    Watched::Companion => {
-                        if let Some(companion) = &mut self.companion {
-                            companion.serve();
-                        }
-                    }
+            match self.turn(timeout) {
+                Turn::Ended => return,
+                Turn::Quiet => {
+                    is_busy = false;
+                    self.rest();
                 }
+                Turn::Busy => is_busy = true,
             }
             if self.ends_with_clients && self.clients.is_empty() {
                 // One that has just ended is noticed in the next turn.
-                let _ = mica_sys::signal::send(self.pidfd.as_fd(), KILL);
+                let _ = self.process.as_ref().map(|process| mica_sys::signal::send(process.as_fd(), KILL));
                 self.ends_with_clients = false;
             }
         }
+    }
+
+    /// Serves clients between two lives until `deadline`; `false` when it `is_over` before. Whoever
+    /// makes it so connects afterwards, which wakes this.
+    pub(super) fn until(&mut self, deadline: Instant, is_over: &dyn Fn() -> bool) -> bool {
+        self.process = None;
+        while !is_over() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            self.turn(Timespec::try_from(left).ok());
+        }
+        false
+    }
+
+    /// Does what is to be done now, or within `timeout`.
+    fn turn(&mut self, timeout: Option<Timespec>) -> Turn {
+        let ready = self.wait(timeout);
+        if ready.is_empty() {
+            self.accept_at = None;
+            return Turn::Quiet;
+        }
+        for (watched, flags) in ready.into_iter().rev() {
+            match watched {
+                Watched::End => return Turn::Ended,
+                Watched::Listener => self.accept(),
+                Watched::Source(index) => {
+                    self.read_source(index);
+                }
+                Watched::Feed => self.feed.flush(),
+                Watched::Log => self.log.flush(),
+                Watched::Oom => self.look_at_memory(),
+                Watched::Client(index) => self.serve(index, flags),
+                Watched::Companion => {
+                    if let Some(companion) = &mut self.companion {
+                        companion.serve();
+                    }
+                }
+            }
+        }
+        Turn::Busy
     }
 
     /// Gives memory back that a burst has taken.
@@ -187,8 +232,11 @@ impl Relay {
     }
 
     fn wait(&self, timeout: Option<Timespec>) -> Vec<(Watched, PollFlags)> {
-        let mut watched = vec![Watched::End];
-        let mut set = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
+        let (mut watched, mut set) = (Vec::new(), Vec::new());
+        if let Some(process) = &self.process {
+            watched.push(Watched::End);
+            set.push(PollFd::new(process, PollFlags::IN));
+        }
         if let Some(residence) = &self.residence
             && self.accept_at.is_none_or(|instant| Instant::now() >= instant)
         {
@@ -207,7 +255,7 @@ impl Relay {
             watched.push(Watched::Companion);
             set.push(PollFd::from_borrowed_fd(companion.descriptor(), PollFlags::IN));
         }
-        if !self.log.is_full() && !self.clients.iter().any(Client::has_pending) {
+        if !self.log.is_full() && !self.clients.iter().any(Client::holds_up) {
             for (index, source) in self.sources.iter().enumerate() {
                 watched.push(Watched::Source(index));
                 set.push(PollFd::new(&source.descriptor, PollFlags::IN));
@@ -218,7 +266,8 @@ impl Relay {
             set.push(PollFd::from_borrowed_fd(pipe, PollFlags::OUT));
         }
         for (index, client) in self.clients.iter().enumerate() {
-            let is_heard = !client.read_closed && (!client.feeds() || self.feed.has_room());
+            let is_heard =
+                !client.read_closed && !client.is_leaving && (!client.feeds() || self.feed.has_room());
             let mut wanted = PollFlags::empty();
             wanted.set(PollFlags::IN, is_heard);
             wanted.set(PollFlags::OUT, client.has_pending());
@@ -288,8 +337,11 @@ impl Relay {
     }
 
     fn serve(&mut self, index: usize, flags: PollFlags) {
-        if flags.contains(PollFlags::OUT) && self.clients[index].flush().is_err() {
-            return self.part_from(index);
+        if flags.contains(PollFlags::OUT) {
+            let client = &mut self.clients[index];
+            if client.flush().is_err() || client.is_leaving && !client.has_pending() {
+                return self.part_from(index);
+            }
         }
         if flags.contains(PollFlags::IN) {
             return self.hear(index);
@@ -378,6 +430,18 @@ impl Relay {
         self.log.settle();
     }
 
+    /// Tells attached clients of the end of a life, the last thing that they hear.
+    pub(super) fn dismiss(&mut self, payload: &[u8]) {
+        self.clients.retain_mut(|client| match client.attach.take() {
+            Some(_) => {
+                client.is_leaving = true;
+                client.send(FrameKind::Exit, payload).is_ok() && client.has_pending()
+            }
+            // What it wants it has not said yet, and may want of the next life; or it is leaving already.
+            None => true,
+        });
+    }
+
     /// Sends what clients have not taken yet, waiting `timeout` seconds at most for any of them to
     /// take something; `false` when that time has passed or nothing is left.
     pub(super) fn flush_clients(&mut self, timeout: i64) -> bool {
@@ -402,6 +466,49 @@ impl Relay {
         self.terminal = None;
         self.feed = Feed::new(None);
         self.buffer = Vec::new();
+    }
+}
+
+/// What came of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Something was done.
+    Busy,
+    /// Nothing was to be done.
+    Quiet,
+    /// The first process has ended.
+    Ended,
+}
+
+/// Our ends of a life's standard streams.
+struct Streams {
+    sources: Vec<Source>,
+    feed: Feed,
+    close_after_first: bool,
+}
+
+impl Streams {
+    fn of(order: &MonitorOrder, newborn: &mut Newborn) -> Self {
+        let mut sources = Vec::new();
+        let mut add = |kind, descriptor: Option<OwnedFd>| {
+            sources.extend(descriptor.map(|descriptor| Source { kind, descriptor }));
+        };
+        let duplicate = |terminal: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(terminal, 3).ok();
+        add(FrameKind::Stdout, newborn.stdout.take());
+        add(FrameKind::Stderr, newborn.stderr.take());
+        add(FrameKind::Stdout, newborn.terminal.as_ref().and_then(duplicate));
+        if let Some(terminal) = &newborn.terminal {
+            let _ = rustix::io::ioctl_fionbio(terminal, true);
+        }
+        let stdin = newborn.stdin.take();
+        let input = match order.stdin {
+            StdinPlan::Open { .. } => stdin.or_else(|| newborn.terminal.as_ref().and_then(duplicate)),
+            StdinPlan::Null => None,
+        };
+        // A terminal has no end of input that could be closed from this side.
+        let close_after_first =
+            order.stdin == StdinPlan::Open { close_after_first: true } && newborn.terminal.is_none();
+        Self { sources, feed: Feed::new(input), close_after_first }
     }
 }
 

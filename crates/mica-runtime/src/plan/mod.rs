@@ -56,6 +56,10 @@ pub struct StartPlan {
     pub log: LogPlan,
     /// Where the end is announced.
     pub events: Option<EventPlan>,
+    /// When it is started again.
+    pub restart: crate::RestartPlan,
+    /// Whether a process of ours comes first, which reaps and passes signals on to the program.
+    pub init: bool,
     /// What the container reads.
     pub stdin: StdinPlan,
     /// Size of the terminal before the first byte, when the document asks for a terminal.

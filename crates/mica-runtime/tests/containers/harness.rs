@@ -3,8 +3,8 @@
 use mica_model::ContainerId;
 use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
 use mica_runtime::{
-    Attach, ContainerPlan, ExecPlan, ExecStarted, Launcher, LogPlan, ProcessPlan, RootPlan, RuntimeError,
-    StartPlan, Started, Status, StdinPlan, exec_with,
+    Attach, ContainerPlan, ExecPlan, ExecStarted, Launcher, LogPlan, ProcessPlan, RestartPlan, RestartPolicy,
+    RootPlan, RuntimeError, StartPlan, Started, Status, StdinPlan, exec_with,
 };
 use oci_spec::runtime::{
     Capabilities, Capability, LinuxCapabilitiesBuilder, Process, ProcessBuilder, Root, Spec,
@@ -127,6 +127,11 @@ impl Container {
             exit_file: self.exit_file(),
             log: LogPlan::default(),
             events: None,
+            restart: RestartPlan {
+                policy: RestartPolicy::Never,
+                stop_file: self.directory.path().join("stopped"),
+            },
+            init: false,
             stdin: StdinPlan::Null,
             terminal_size: None,
             attach: Some(OUTPUT),

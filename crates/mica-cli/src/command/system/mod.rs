@@ -8,6 +8,7 @@ pub mod info;
 pub mod inspect;
 pub mod man;
 pub mod prune;
+pub mod restart_containers;
 pub mod version;
 
 use crate::command::Command;
@@ -22,6 +23,7 @@ pub const COMMANDS: &[Command] = &[
     inspect::COMMAND,
     man::COMMAND,
     prune::COMMAND,
+    restart_containers::COMMAND,
     version::COMMAND,
 ];
 

@@ -2,7 +2,7 @@
 
 use crate::args::{ValueError, bytes, list, number, switch, text};
 use crate::command::container::definition::{
-    block_io, isolation, logging, network, resources, variables, volumes,
+    block_io, isolation, life, logging, network, resources, variables, volumes,
 };
 use clap::Arg;
 
@@ -40,6 +40,7 @@ pub fn all() -> Vec<Arg> {
     flags.extend(block_io::flags());
     flags.extend(isolation::flags());
     flags.extend(network::flags());
+    flags.extend(life::flags());
     flags.extend(logging::flags());
     flags.extend(resources::flags());
     flags.extend(volumes::flags());

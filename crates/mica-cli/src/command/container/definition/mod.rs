@@ -1,14 +1,14 @@
 //! What `run` and `create` have in common: the flags that define a container.
 //!
-//! `flags` declares them, `network` and `publish` read those of networks, `planned` names those of later
-//! versions, `request` turns what was typed into the engine's request, `block_io` reads
-//! limits of devices, `logging` reads where output goes,
-//! `security` reads security options, `variables` reads environment and label files, `volumes` and `mount`
-//! read what is to be mounted, `making` asks for it.
+//! `flags` declares them, `planned` names those of later versions, `request` turns what was typed into the
+//! engine's request, `block_io`, `isolation`, `life`, `logging`, `network`, `publish` and `security` read some of
+//! them, `variables` reads environment and label files, `volumes` and `mount` read what is to be mounted, `making`
+//! asks for it.
 
 pub mod block_io;
 pub mod flags;
 pub mod isolation;
+pub mod life;
 pub mod logging;
 pub mod making;
 pub mod mount;

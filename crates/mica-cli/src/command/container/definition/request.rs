@@ -3,7 +3,7 @@
 use crate::args::Matches;
 use crate::command::container::definition::making::into_launch;
 use crate::command::container::definition::{
-    block_io, isolation, logging, network, resources, security, variables, volumes,
+    block_io, isolation, life, logging, network, resources, security, variables, volumes,
 };
 use crate::context::Context;
 use crate::report::Failure;
@@ -120,6 +120,7 @@ fn host_config(matches: &Matches) -> Result<HostConfig, Failure> {
         ..HostConfig::default()
     };
     isolation::apply(matches, &mut host);
+    life::apply(matches, &mut host)?;
     Ok(host)
 }
 
