@@ -160,16 +160,15 @@ pub fn close_standard_streams() {
 /// To be called by a process with one thread that does not look at its arguments any more.
 pub fn show_arguments(arguments: &[&str]) -> io::Result<()> {
     let (start, end) = arguments_range().ok_or(Errno::NOENT)?;
-    let text: Vec<u8> = arguments.iter().flat_map(|argument| argument.bytes().chain([0])).collect();
+    let mut text: Vec<u8> = arguments.iter().flat_map(|argument| argument.bytes().chain([0])).collect();
+    text.resize(end - start, 0);
     // The last byte stays zero, or the kernel would show the environment after it.
-    let length = text.len().min((end - start).saturating_sub(1));
-    let place = start as *mut u8;
-    // SAFETY: the kernel says that these bytes of the stack are the arguments; they stay mapped and writable, and by
-    // the contract above nobody reads them meanwhile. No byte beyond `end` is written.
-    unsafe {
-        std::ptr::write_bytes(place, 0, end - start);
-        std::ptr::copy_nonoverlapping(text.as_ptr(), place, length);
+    if let Some(last) = text.last_mut() {
+        *last = 0;
     }
+    // SAFETY: the kernel says that these bytes of the stack are the arguments; they stay mapped and writable, and by
+    // the contract above nobody reads them meanwhile. As many bytes are written as there are.
+    unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), start as *mut u8, text.len()) };
     Ok(())
 }
 

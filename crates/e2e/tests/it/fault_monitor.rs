@@ -164,3 +164,25 @@ fn privileged_a_start_whose_command_is_killed_is_not_taken_for_ended() {
         world.mica(["rm", "-f", &name]).success();
     }
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_who_outlives_its_monitor_by_another_user_ends_with_the_first_look() {
+    let world = World::with_busybox();
+    // A change of user frees a process of the signal that its parent's end would send.
+    let script = "echo u:x:1000:1000::/:/bin/sh >> /etc/passwd; exec su u -c 'echo ready; exec sleep 1000'";
+    let id = world.mica(["run", "-d", "--name", "free", "busybox", "sh", "-c", script]).success().line();
+    world.await_log("free", "ready");
+    let pid = world.inspect("free", "{{.State.Pid}}");
+    let state_of = || fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    kill_monitor(&id);
+    assert!(state_of().contains(") S "), "the test is none: {}", state_of());
+    assert_eq!(state(&world, "free"), "exited 255 false 0");
+    let deadline = std::time::Instant::now() + LIMIT;
+    while !(state_of().is_empty() || state_of().contains(") Z ")) {
+        assert!(std::time::Instant::now() < deadline, "it lives: {}", state_of());
+    }
+    world.mica(["start", "free"]).success();
+    world.mica(["rm", "-f", "free"]).success();
+    check_invariants(&world);
+}

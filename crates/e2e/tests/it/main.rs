@@ -17,6 +17,7 @@ mod container_ports;
 mod container_restart;
 mod container_run;
 mod container_security;
+mod container_sharing;
 mod container_start;
 mod container_stop;
 mod container_streams;

@@ -118,6 +118,7 @@ impl Local {
         }
         let warnings = self.check_host_config(&mut host_config)?;
         check_config(&config)?;
+        crate::container::sharing::check_names(&config, &host_config)?;
         self.check_security(&host_config)?;
         let mode = host_config.network_mode.as_str();
         let joined = mode.strip_prefix("container:");
@@ -131,6 +132,7 @@ impl Local {
                     Record::find(&database, other)?.definition(&database)?.config.hostname
                 }
                 ("host", None) => system::host_name(),
+                _ if host_config.uts_mode == crate::container::sharing::HOST => system::host_name(),
                 _ => id.short().to_owned(),
             };
         }
@@ -162,6 +164,7 @@ impl Local {
         crate::container::devices::check(host_config)?;
         crate::container::settings::check(host_config)?;
         crate::container::restart::check_host(host_config)?;
+        self.check_sharing(host_config)?;
         crate::container::limits::check(&mut host_config.resources)
     }
 

@@ -19,6 +19,7 @@ pub(crate) mod restart;
 pub(crate) mod rights;
 pub(crate) mod security;
 pub(crate) mod settings;
+pub(crate) mod sharing;
 pub(crate) mod spec;
 pub(crate) mod start;
 pub(crate) mod stats;

@@ -29,6 +29,9 @@ fn check_sysctl(name: &str, host: &HostConfig) -> Result<()> {
     if name.contains('/') || !(is_of_ipc || is_of_network) {
         return Err(Error::invalid(format!("sysctl '{name}' is not allowed")));
     }
+    if is_of_ipc && host.ipc_mode == "host" {
+        return Err(Error::invalid(format!("sysctl \"{name}\" not allowed in host IPC namespace")));
+    }
     if is_of_network && host.network_mode == "host" {
         return Err(Error::invalid(format!("sysctl \"{name}\" not allowed in host network namespace")));
     }

@@ -9,6 +9,7 @@ use crate::container::record::Definition;
 use crate::container::rights::Rights;
 use crate::container::security::Security;
 use crate::container::settings;
+use crate::container::sharing;
 use crate::disk::ContainerDisk;
 use crate::error::{Error, Result};
 use crate::mount::{UserMount, combined};
@@ -70,7 +71,7 @@ fn assemble(
         wanted.clone().unwrap_or_else(|| usual.iter().map(|&path| path.to_owned()).collect())
     };
     let linux = LinuxBuilder::default()
-        .namespaces(namespaces(network)?)
+        .namespaces(namespaces(network, host)?)
         .cgroups_path(cgroup_path(id, &definition.host_config.resources))
         .resources(resources)
         .devices(devices.nodes)
@@ -80,10 +81,12 @@ fn assemble(
         .build()?;
     let root =
         RootBuilder::default().path("rootfs").readonly(definition.host_config.readonly_rootfs).build()?;
+    // The host's names are not a container's to set.
+    let named = |name: &str| if host.uts_mode == sharing::HOST { String::new() } else { name.to_owned() };
     SpecBuilder::default()
         .version("1.2.0")
-        .hostname(definition.config.hostname.clone())
-        .domainname(definition.config.domainname.clone())
+        .hostname(named(&definition.config.hostname))
+        .domainname(named(&definition.config.domainname))
         .root(root)
         .process(process(definition, &rights, &security)?)
         .linux(linux)
@@ -155,16 +158,19 @@ pub(crate) fn capabilities(
         .build()
 }
 
-fn namespaces(network: &NetworkPlace) -> std::result::Result<Vec<LinuxNamespace>, OciSpecError> {
+fn namespaces(
+    network: &NetworkPlace,
+    host: &HostConfig,
+) -> std::result::Result<Vec<LinuxNamespace>, OciSpecError> {
     let kinds = [
-        LinuxNamespaceType::Mount,
-        LinuxNamespaceType::Uts,
-        LinuxNamespaceType::Pid,
-        LinuxNamespaceType::Ipc,
-        LinuxNamespaceType::Cgroup,
+        (LinuxNamespaceType::Mount, ""),
+        (LinuxNamespaceType::Uts, host.uts_mode.as_str()),
+        (LinuxNamespaceType::Pid, host.pid_mode.as_str()),
+        (LinuxNamespaceType::Ipc, host.ipc_mode.as_str()),
+        (LinuxNamespaceType::Cgroup, host.cgroupns_mode.as_str()),
     ];
     let mut namespaces = Vec::with_capacity(6);
-    for kind in kinds {
+    for (kind, _) in kinds.into_iter().filter(|(_, mode)| *mode != sharing::HOST) {
         namespaces.push(LinuxNamespaceBuilder::default().typ(kind).build()?);
     }
     let own = LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Network);
@@ -194,7 +200,14 @@ fn kernel_mounts(
             mount("/sys", "bind", "/sys", &["rbind", "rprivate", "nosuid", "noexec", "nodev", kernel_access])?
         }
     };
-    Ok(vec![
+    let shared_memory = match host.ipc_mode.as_str() {
+        "none" => None,
+        sharing::HOST => {
+            Some(mount("/dev/shm", "bind", "/dev/shm", &["rbind", "rprivate", "nosuid", "noexec", "nodev"])?)
+        }
+        _ => Some(mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm_size])?),
+    };
+    let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?,
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
         mount(
@@ -206,8 +219,9 @@ fn kernel_mounts(
         sysfs,
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &[kernel_access, "nosuid", "noexec", "nodev"])?,
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
-        mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm_size])?,
-    ])
+    ];
+    mounts.extend(shared_memory);
+    Ok(mounts)
 }
 
 /// The files that tell a container its name and its resolvers.

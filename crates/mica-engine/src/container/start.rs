@@ -143,6 +143,7 @@ impl Local {
             joined.push(JoinedNamespace { kind: NamespaceKind::Network, descriptor: namespace });
             companion
         });
+        joined.extend(self.shared_namespaces(&definition.host_config)?);
         let mounts = self.user_mounts(definition)?;
         let mut spec = match self.measuring(definition) {
             Some(measured) => spec::build(&record.id, &measured, &disk, &network, mounts)?,

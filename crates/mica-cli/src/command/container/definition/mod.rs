@@ -1,8 +1,8 @@
 //! What `run` and `create` have in common: the flags that define a container.
 //!
 //! `flags` declares them, `planned` names those of later versions, `request` turns what was typed into the
-//! engine's request, `block_io`, `isolation`, `life`, `logging`, `network`, `publish` and `security` read some of
-//! them, `variables` reads environment and label files, `volumes` and `mount` read what is to be mounted, `making`
+//! engine's request, `block_io`, `isolation`, `life`, `logging`, `network`, `publish`, `security` and `sharing` read
+//! some of them, `variables` reads environment and label files, `volumes` and `mount` read what is to be mounted, `making`
 //! asks for it.
 
 pub mod block_io;
@@ -18,5 +18,6 @@ pub mod publish;
 pub mod request;
 pub mod resources;
 pub mod security;
+pub mod sharing;
 pub mod variables;
 pub mod volumes;

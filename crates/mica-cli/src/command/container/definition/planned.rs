@@ -6,9 +6,6 @@ const ISOLATION: &str = "isolation, limits, volumes and health";
 
 /// All of them.
 pub const FLAGS: &[PlannedFlag] = &[
-    PlannedFlag::value("annotation", None, ISOLATION),
-    PlannedFlag::value("cgroup-parent", None, ISOLATION),
-    PlannedFlag::value("cgroupns", None, ISOLATION),
     PlannedFlag::switch("disable-content-trust", None, "registries"),
     PlannedFlag::value("gpus", None, ISOLATION),
     PlannedFlag::value("health-cmd", None, ISOLATION),
@@ -17,12 +14,9 @@ pub const FLAGS: &[PlannedFlag] = &[
     PlannedFlag::value("health-start-interval", None, ISOLATION),
     PlannedFlag::value("health-start-period", None, ISOLATION),
     PlannedFlag::value("health-timeout", None, ISOLATION),
-    PlannedFlag::value("ipc", None, ISOLATION),
     PlannedFlag::value("isolation", None, ISOLATION),
     PlannedFlag::switch("no-healthcheck", None, ISOLATION),
-    PlannedFlag::value("pid", None, ISOLATION),
     PlannedFlag::value("runtime", None, ISOLATION),
     PlannedFlag::value("storage-opt", None, ISOLATION),
     PlannedFlag::switch("use-api-socket", None, "the Engine API"),
-    PlannedFlag::value("uts", None, ISOLATION),
 ];
