@@ -83,8 +83,9 @@ fn privileged_networks_do_not_reach_each_other() {
     web(&world, "second", &["--network", "two"]);
     let ip = address(&world, "second", "two");
     let url = format!("http://{ip}/");
-    let ask =
-        |network: &str| world.mica(["run", "--rm", "--network", network, "busybox", "wget", "-qO-", &url]);
+    let ask = |network: &str| {
+        world.mica(["run", "--rm", "--network", network, "busybox", "timeout", "3", "wget", "-qO-", &url])
+    };
     eventually("I am second", || Some(ask("two").stdout()));
     assert_ne!(ask("one").code, 0, "the networks are not isolated");
     assert_ne!(ask("bridge").code, 0, "the default network is not isolated");
@@ -94,7 +95,7 @@ fn privileged_networks_do_not_reach_each_other() {
     let by_name = world.mica(["exec", "first", "wget", "-qO-", "http://second/"]);
     by_name.success().stdout_is("I am second\n");
     world.mica(["network", "disconnect", "two", "first"]).success();
-    let parted = world.mica(["exec", "first", "wget", "-qO-", &url]);
+    let parted = world.mica(["exec", "first", "timeout", "3", "wget", "-qO-", &url]);
     assert_ne!(parted.code, 0, "a container that was disconnected still reaches the network");
     let routes = world.mica(["exec", "first", "ip", "route"]).success().stdout();
     assert!(routes.contains("default via"), "{routes}");

@@ -137,7 +137,9 @@ impl Local {
         options: &StartOptions,
     ) -> Result<(StartPlan, Vec<String>)> {
         let disk = self.disk.container(&record.id);
-        let furnished = self.furnish(record, definition)?;
+        let maps = self.id_maps(&record.id, &definition.host_config)?;
+        // The namespace would not belong to its users: such a container has only a loopback link yet.
+        let furnished = if maps.is_none() { self.furnish(record, definition)? } else { None };
         let (network, mut joined) = self.network(definition)?;
         let companion = furnished.map(|Furnished { namespace, companion }| {
             joined.push(JoinedNamespace { kind: NamespaceKind::Network, descriptor: namespace });
@@ -149,7 +151,7 @@ impl Local {
             Some(measured) => spec::build(&record.id, &measured, &disk, &network, mounts)?,
             None => spec::build(&record.id, definition, &disk, &network, mounts)?,
         };
-        if let Some(maps) = self.id_maps(&record.id, &definition.host_config)? {
+        if let Some(maps) = maps {
             user_namespace::apply(&mut spec, &maps, self.disk.root())?;
         }
         let (container, warnings) =
