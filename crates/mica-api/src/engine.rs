@@ -16,7 +16,7 @@ use crate::types::event::{Event, EventsOptions};
 use crate::types::exec::{ExecRequest, ExecStarted};
 use crate::types::image::{
     ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions,
-    ImageSummary, ImageTree, ImportRequest, LoadedImage, ProgressEvent,
+    ImageSummary, ImageTree, ImportRequest, LoadedImage, ProgressEvent, PullRequest, PulledImage,
 };
 use crate::types::network::{
     NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkInspect, NetworkListOptions,
@@ -142,8 +142,12 @@ pub trait Engine: Sync {
     ) -> Result<Vec<LoadedImage>>;
     /// Makes an image of a flat tar; answers its id.
     fn image_import(&self, request: ImportRequest) -> Result<String>;
-    /// Fetches an image by name: the embedded one, or later from a registry.
-    fn image_pull(&self, reference: &str, platform: &str, progress: ProgressListener<'_>) -> Result<String>;
+    /// Fetches an image by name from a registry, or the embedded one; all tags where that is asked for.
+    fn image_pull(
+        &self,
+        request: &PullRequest<'_>,
+        progress: ProgressListener<'_>,
+    ) -> Result<Vec<PulledImage>>;
     /// Deletes dangling images, or with `dangling=false` all unused ones.
     fn image_prune(&self, filters: &Filters) -> Result<(Vec<ImageDelete>, u64)>;
     /// Images by their layers; all top-level ones without a reference.

@@ -1,6 +1,7 @@
 //! Everything that is read from the environment and from `config.json`; the only place that looks at either.
 
 use jiff::tz::TimeZone;
+use mica_model::Proxies;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -191,6 +192,22 @@ impl Config {
     /// The platform that images are wanted for; empty for the host's.
     pub fn platform(&self) -> String {
         self.environment.variable("DOCKER_DEFAULT_PLATFORM").unwrap_or_default().to_owned()
+    }
+
+    /// Through which proxies the network is reached, in either spelling of the variables.
+    pub fn proxies(&self) -> Proxies {
+        let value = |lower: &str| {
+            let upper = lower.to_ascii_uppercase();
+            let found = self.environment.nonempty(lower).or_else(|| self.environment.nonempty(&upper));
+            found.unwrap_or_default().to_owned()
+        };
+        let all = value("all_proxy");
+        let or_all = |own: String| if own.is_empty() { all.clone() } else { own };
+        Proxies {
+            http: or_all(value("http_proxy")),
+            https: or_all(value("https_proxy")),
+            none: value("no_proxy"),
+        }
     }
 
     /// Whether characters beyond ASCII are shown.

@@ -1,9 +1,11 @@
 //! What a command is given to work with: the engine, the configuration, and where to print.
 
 use crate::config::{Config, ConfigFile, EngineOptions};
+use crate::credentials::UserKeyring;
 use crate::output::ui::{Colour, Ui, UiError};
 use crate::report::Failure;
 use mica_api::Engine;
+use mica_model::RegistryAccess;
 use std::cell::{OnceCell, RefCell};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -127,6 +129,17 @@ impl<'a> Context<'a> {
     /// `config.json`, read on first use.
     pub fn file(&self) -> &ConfigFile {
         self.file.get_or_init(|| self.config.file())
+    }
+
+    /// The user's credentials for registries.
+    pub fn keyring(&self) -> UserKeyring {
+        UserKeyring::new(&self.config)
+    }
+
+    /// With what rights and by which way this user reaches registries.
+    pub fn registry_access<'k>(&self, keyring: &'k UserKeyring) -> RegistryAccess<'k> {
+        let headers = keyring.file().headers.iter().map(|(name, value)| (name.clone(), value.clone()));
+        RegistryAccess { keyring, proxies: self.config.proxies(), headers: headers.collect() }
     }
 
     /// Which of the standard streams are terminals.

@@ -17,7 +17,7 @@ use mica_api::types::event::{Event, EventsOptions};
 use mica_api::types::exec::{ExecRequest, ExecStarted};
 use mica_api::types::image::{
     ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions,
-    ImageSummary, ImageTree, ImportRequest, LoadedImage,
+    ImageSummary, ImageTree, ImportRequest, LoadedImage, ProgressEvent, PullRequest, PulledImage,
 };
 use mica_api::types::network::{
     NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkInspect, NetworkListOptions,
@@ -370,16 +370,21 @@ impl Engine for FakeEngine {
         self.prepared.answer("image_import", &[&reference, &message, &changes, &platform])
     }
 
-    fn image_pull(&self, reference: &str, platform: &str, _: ProgressListener<'_>) -> Result<String> {
-        self.note(format!("pull {reference}"));
-        self.prepared.answer("image_pull", &[&reference, &platform]).map_err(|error| {
+    fn image_pull(
+        &self,
+        request: &PullRequest<'_>,
+        progress: ProgressListener<'_>,
+    ) -> Result<Vec<PulledImage>> {
+        let PullRequest { reference, platform, all_tags, .. } = request;
+        self.note(format!("pull {reference}{}", if *all_tags { " all" } else { "" }));
+        let id: String = self.prepared.answer("image_pull", &[reference, platform]).map_err(|error| {
             if error.kind == ErrorKind::Internal {
-                return Error::not_found(format!(
-                    "{reference} is not embedded, and registries are not supported yet"
-                ));
+                return Error::not_found(format!("manifest for {reference} not found"));
             }
             error
-        })
+        })?;
+        progress(ProgressEvent::Note { text: format!("Status: Downloaded newer image for {reference}") });
+        Ok(vec![PulledImage { id, name: reference.clone(), is_new: true }])
     }
 
     fn image_prune(&self, filters: &Filters) -> Result<(Vec<ImageDelete>, u64)> {

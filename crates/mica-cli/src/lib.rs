@@ -9,6 +9,7 @@ mod complaint;
 pub mod config;
 mod confirmation;
 pub mod context;
+pub mod credentials;
 pub mod dispatch;
 mod document;
 #[cfg(test)]

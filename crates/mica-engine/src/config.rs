@@ -19,6 +19,23 @@ pub(crate) struct Config {
     pub(crate) userns_remap: String,
     /// The directory of `subuid` and `subgid`; `/etc` when nothing is said.
     pub(crate) subordinate_ids: Option<PathBuf>,
+    /// How registries are reached.
+    pub(crate) registry: RegistryConfig,
+}
+
+/// How registries are reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RegistryConfig {
+    /// Registries that may be spoken to without TLS, besides those of this machine: `host`, `host:port`
+    /// or `10.0.0.0/8`.
+    pub(crate) insecure: Vec<String>,
+    /// Mirrors of docker.io, as addresses, asked before it.
+    pub(crate) mirrors: Vec<String>,
+    /// Hosts outside of a registry's domain that may see its credentials, to give tokens for them.
+    pub(crate) token_hosts: Vec<String>,
+    /// After so many seconds without a byte a registry counts as gone.
+    pub(crate) idle_timeout_seconds: Option<u64>,
 }
 
 impl Config {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// What each version of the store adds to the one before it, the first one to nothing. A step that
 /// was in a release is never changed: what comes later is a step of its own at the end.
-const STEPS: &[&str] = &[TABLES, VOLUMES, crate::build::TABLES, ID_RANGES, NETWORKS];
+const STEPS: &[&str] = &[TABLES, VOLUMES, crate::build::TABLES, ID_RANGES, NETWORKS, REGISTRY_TABLES];
 
 /// Version of a store after all steps; a store with a higher one is refused.
 const FORMAT_VERSION: i64 = STEPS.len() as i64;
@@ -236,4 +236,25 @@ CREATE TABLE endpoint (
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX endpoint_address4 ON endpoint (network, address4);
 CREATE UNIQUE INDEX endpoint_address6 ON endpoint (network, address6);
+";
+
+/// Where images came from and went to: which manifest they have in which repository, and as which
+/// blobs their layers lie there.
+const REGISTRY_TABLES: &str = "
+CREATE TABLE manifest (
+    digest TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    image_id TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    PRIMARY KEY (digest, repository)
+) WITHOUT ROWID;
+CREATE INDEX manifest_image ON manifest (image_id);
+CREATE TABLE layer_blob (
+    diff_id TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    PRIMARY KEY (diff_id, digest, repository)
+) WITHOUT ROWID;
 ";

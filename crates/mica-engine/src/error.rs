@@ -161,6 +161,35 @@ pub enum Error {
     /// The image room.
     #[error(transparent)]
     Image(#[from] mica_image::Error),
+    /// The registry room.
+    #[error(transparent)]
+    Registry(#[from] mica_registry::Error),
+    /// A registry has no such image.
+    #[error("manifest for {reference} not found")]
+    ManifestUnknown {
+        /// As docker writes it.
+        reference: String,
+        /// The registry's words.
+        source: Box<mica_registry::Error>,
+    },
+    /// A blob did not come whole.
+    #[error("could not download {what}")]
+    Download {
+        /// Which.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A registry does not let us see or change an image.
+    #[error("{action} access denied for {repository}, repository does not exist or may require 'mica login'")]
+    AccessDenied {
+        /// `pull` or `push`.
+        action: &'static str,
+        /// As docker writes it.
+        repository: String,
+        /// The registry's words.
+        source: Box<mica_registry::Error>,
+    },
     /// The snapshot room.
     #[error(transparent)]
     Snapshot(#[from] mica_snapshot::Error),
@@ -210,6 +239,10 @@ impl Error {
             Self::Record { .. } => ErrorKind::DataLoss,
             Self::Io { source, .. } => io_kind(source),
             Self::Image(error) => error.kind(),
+            Self::Registry(error) => error.kind(),
+            Self::Download { source, .. } => download_kind(source),
+            Self::ManifestUnknown { .. } => ErrorKind::NotFound,
+            Self::AccessDenied { .. } => ErrorKind::Unauthorized,
             Self::Snapshot(error) => error.kind(),
             Self::Network(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
@@ -240,6 +273,9 @@ impl Error {
                 "free some space (`mica system df` tells who uses it, `mica rm` works on a full disk)"
                     .to_owned(),
             ),
+            ErrorKind::Unauthorized => {
+                Some("`mica login` tells a registry who you are; the name may also be misspelt".to_owned())
+            }
             ErrorKind::Forbidden => {
                 Some("run mica as root; rootless containers are not built yet".to_owned())
             }
@@ -262,6 +298,12 @@ impl From<Error> for mica_api::Error {
         }
         Self { kind: error.kind(), message, hint: error.hint() }
     }
+}
+
+/// An error of the registry room that came through a reader.
+fn download_kind(error: &io::Error) -> ErrorKind {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<mica_registry::Error>());
+    inner.map_or_else(|| io_kind(error), mica_registry::Error::kind)
 }
 
 fn io_kind(error: &io::Error) -> ErrorKind {

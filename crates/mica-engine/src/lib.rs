@@ -33,6 +33,7 @@ use database::Database;
 use disk::Disk;
 use events::Events;
 use mica_image::BlobStore;
+use mica_registry::Registries;
 use mica_snapshot::{Effort, LayerStore};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -62,6 +63,7 @@ struct Local {
     opened_at: std::time::SystemTime,
     config_path: PathBuf,
     config: OnceLock<Config>,
+    registries: OnceLock<Registries>,
 }
 
 impl Local {
@@ -97,6 +99,7 @@ impl Local {
             opened_at,
             config_path: options.config.clone(),
             config: OnceLock::new(),
+            registries: OnceLock::new(),
         };
         local.finish_removals();
         Ok(local)

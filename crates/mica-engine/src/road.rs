@@ -17,7 +17,7 @@ use mica_api::types::event::{Event, EventsOptions};
 use mica_api::types::exec::{ExecRequest, ExecStarted};
 use mica_api::types::image::{
     ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions,
-    ImageSummary, ImageTree, ImportRequest, LoadedImage,
+    ImageSummary, ImageTree, ImportRequest, LoadedImage, PullRequest, PulledImage,
 };
 use mica_api::types::network::{
     NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkInspect, NetworkListOptions,
@@ -239,8 +239,12 @@ impl Engine for LocalEngine {
         Ok(self.local.import_image(request)?)
     }
 
-    fn image_pull(&self, reference: &str, platform: &str, progress: ProgressListener<'_>) -> Result<String> {
-        Ok(self.local.pull_image(reference, platform, progress)?)
+    fn image_pull(
+        &self,
+        request: &PullRequest<'_>,
+        progress: ProgressListener<'_>,
+    ) -> Result<Vec<PulledImage>> {
+        Ok(self.local.pull_images(request, progress)?)
     }
 
     fn image_prune(&self, filters: &Filters) -> Result<(Vec<ImageDelete>, u64)> {

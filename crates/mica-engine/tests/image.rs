@@ -7,13 +7,22 @@
 use mica_api::Engine;
 use mica_api::types::container::{ArchivePut, CommitRequest, ContainerConfig, CreateRequest, RemoveOptions};
 use mica_api::types::image::{
-    ArchiveSource, ImageDelete, ImageListOptions, ImageRemoveOptions, ImportRequest,
+    ArchiveSource, ImageDelete, ImageListOptions, ImageRemoveOptions, ImportRequest, PullRequest,
 };
 use mica_engine::{EngineOptions, LocalEngine};
-use mica_model::{ErrorKind, Filters};
+use mica_model::{ErrorKind, Filters, RegistryAccess};
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::Path;
+
+fn wish(reference: &str) -> PullRequest<'static> {
+    PullRequest {
+        reference: reference.to_owned(),
+        platform: String::new(),
+        all_tags: false,
+        access: RegistryAccess::anonymous(),
+    }
+}
 
 /// A store of its own, gone when it is dropped.
 struct Store {
@@ -30,7 +39,7 @@ impl Store {
 
     fn with_hello() -> Self {
         let store = Self::new();
-        store.engine.image_pull("hello", "", &|_| {}).unwrap();
+        store.engine.image_pull(&wish("hello"), &|_| {}).unwrap();
         store
     }
 
@@ -120,10 +129,10 @@ fn privileged_the_embedded_image_is_a_stack_of_two() {
     let image = store.engine.image_inspect("hello").unwrap();
     assert_eq!((image.repo_tags, image.layer_paths.len()), (vec!["hello:latest".to_owned()], 2));
     assert!(Path::new(&image.layer_paths[1]).join("hello").is_file());
-    let again = store.engine.image_pull("hello:latest", "", &|_| {}).unwrap();
-    assert_eq!(again, image.id);
-    let error = store.engine.image_pull("debian", "", &|_| {}).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Unsupported);
+    let again = store.engine.image_pull(&wish("hello:latest"), &|_| {}).unwrap();
+    assert_eq!((again[0].id.as_str(), again[0].is_new), (image.id.as_str(), false));
+    let error = store.engine.image_pull(&wish("127.0.0.1:1/debian"), &|_| {}).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable);
 }
 
 #[test]
@@ -297,7 +306,7 @@ fn privileged_a_relative_root_is_recorded_in_full() {
     let up = "../".repeat(std::env::current_dir().unwrap().components().count() - 1);
     let relative = Path::new(&up).join(directory.path().strip_prefix("/").unwrap());
     let store = Store { engine: LocalEngine::open(&options(&relative)).unwrap(), directory };
-    store.engine.image_pull("hello", "", &|_| {}).unwrap();
+    store.engine.image_pull(&wish("hello"), &|_| {}).unwrap();
     let id = store.create("one", "hello");
     assert!(store.engine.container_inspect(&id, false).unwrap().log_path.starts_with('/'));
 }

@@ -3,7 +3,8 @@
 //! ```text
 //! ROOT/image/                   the directory that is told to [`BlobStore::open`]
 //! ├── blobs/sha256/<64 hex>     complete, durable, never changed
-//! └── ingest/<32 hex>           being written, locked by its writer
+//! ├── ingest/<32 hex>           being written, locked by its writer
+//! └── partial/<64 hex>          come in part, locked by who fetches it (partial.rs)
 //! ```
 //!
 //! Many processes may use a store at once: a blob appears by a rename of a complete file, so that
@@ -45,12 +46,17 @@ pub struct Blob {
 pub struct BlobStore {
     blobs: PathBuf,
     ingest: PathBuf,
+    partial: PathBuf,
 }
 
 impl BlobStore {
     /// Opens the store in a directory of its own, making what is missing.
     pub fn open(directory: &Path) -> Result<Self> {
-        let store = Self { blobs: directory.join("blobs/sha256"), ingest: directory.join("ingest") };
+        let store = Self {
+            blobs: directory.join("blobs/sha256"),
+            ingest: directory.join("ingest"),
+            partial: directory.join("partial"),
+        };
         if !store.blobs.exists() || !store.ingest.exists() {
             for directory in [&store.blobs, &store.ingest] {
                 fs::DirBuilder::new()
@@ -157,7 +163,7 @@ impl BlobStore {
     /// Removes what killed writers left and tells how many files that were.
     pub fn tidy(&self) -> Result<usize> {
         let failed = |source| Error::file("list", &self.ingest, source);
-        let mut removed = 0;
+        let mut removed = self.tidy_partials();
         for entry in fs::read_dir(&self.ingest).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -169,6 +175,10 @@ impl BlobStore {
             }
         }
         Ok(removed)
+    }
+
+    pub(crate) fn partials(&self) -> PathBuf {
+        self.partial.clone()
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {

@@ -157,6 +157,20 @@ pub enum Error {
         /// The wished platform.
         platform: String,
     },
+    /// No manifest of an index suits the wished platform.
+    #[error("no matching manifest for {platform} in the manifest list entries (it has {offered})")]
+    NoManifest {
+        /// The wished platform.
+        platform: String,
+        /// The platforms that there are.
+        offered: String,
+    },
+    /// Something in a registry that is no container image.
+    #[error("it is an artifact of type {artifact_type:?}, not a container image")]
+    Artifact {
+        /// What it says it is.
+        artifact_type: String,
+    },
     /// `-c` with an instruction that doesn't exist or isn't allowed there.
     #[error("{instruction} is not a valid change command")]
     ChangeInstruction {
@@ -179,8 +193,10 @@ impl Error {
         match self {
             Self::File { source, .. } | Self::Read { source } | Self::Write { source } => io_kind(source),
             Self::BlobMissing { .. } => ErrorKind::DataLoss,
-            Self::NoPlatform { .. } => ErrorKind::NotFound,
-            Self::MediaType { .. } | Self::Compression { .. } => ErrorKind::Unsupported,
+            Self::NoPlatform { .. } | Self::NoManifest { .. } => ErrorKind::NotFound,
+            Self::MediaType { .. } | Self::Artifact { .. } | Self::Compression { .. } => {
+                ErrorKind::Unsupported
+            }
             _ => ErrorKind::InvalidArgument,
         }
     }

@@ -12,6 +12,10 @@ pub enum ErrorKind {
     InvalidArgument,
     /// The kernel or the caller's rights do not allow it (HTTP 403).
     Forbidden,
+    /// A registry wants to know who asks, or does not let them (HTTP 401).
+    Unauthorized,
+    /// Somebody else does not answer, or not now (HTTP 503).
+    Unavailable,
     /// This build or this host cannot do it (HTTP 501).
     Unsupported,
     /// No room, no memory, too many files (HTTP 507).

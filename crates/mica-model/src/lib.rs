@@ -3,6 +3,7 @@
 //! Nothing here does input or output, reads the clock or the environment, or knows where things
 //! are kept: a value in, a value or a typed error out.
 
+pub mod credential;
 pub mod digest;
 pub mod duration;
 pub mod error_kind;
@@ -14,6 +15,7 @@ pub mod reference;
 pub mod size;
 pub mod timestamp;
 
+pub use credential::{Credential, Keyring, NoKeys, Proxies, RegistryAccess};
 pub use digest::{Digest, DigestError};
 pub use error_kind::ErrorKind;
 pub use filter::{FilterError, Filters};

@@ -159,6 +159,27 @@ impl Reference {
         self
     }
 
+    /// The same repository, with a digest instead of a tag.
+    #[must_use]
+    pub fn with_digest(mut self, digest: Digest) -> Self {
+        self.tag = None;
+        self.digest = Some(digest);
+        self
+    }
+
+    /// The same repository with another tag.
+    ///
+    /// # Errors
+    /// `tag` is not a tag.
+    pub fn with_tag(mut self, tag: &str) -> Result<Self, ReferenceError> {
+        if !is_tag(tag) {
+            return Err(ReferenceError::Format { text: tag.chars().take(300).collect() });
+        }
+        self.tag = Some(tag.to_owned());
+        self.digest = None;
+        Ok(self)
+    }
+
     fn suffixed(&self, mut text: String) -> String {
         if let Some(tag) = &self.tag {
             text.push(':');
@@ -255,6 +276,16 @@ mod tests {
     use proptest::prelude::*;
 
     const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn tag_and_digest_take_each_others_place() {
+        let name = Reference::parse_normalized("a/b:c").unwrap();
+        let digest = Digest::from_hex(HEX).unwrap();
+        let digested = name.clone().with_digest(digest);
+        assert_eq!(digested.familiar(), format!("a/b@sha256:{HEX}"));
+        assert_eq!(digested.with_tag("d").unwrap().familiar(), "a/b:d");
+        assert!(name.with_tag("../x").is_err());
+    }
 
     #[test]
     fn fills_in_what_short_names_leave_out() {

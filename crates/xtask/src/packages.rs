@@ -20,6 +20,8 @@ pub(crate) const CONTAINERS: &[Package] = &[
     ("skopeo", "/usr/bin/skopeo"),
     ("podman", "/usr/bin/podman"),
     ("crun", "/usr/bin/crun"),
+    ("docker-registry", "/usr/bin/docker-registry"),
+    ("apache2-utils", "/usr/bin/htpasswd"),
     ("runc", "/usr/sbin/runc"),
     ("docker.io", "/usr/sbin/dockerd"),
     ("bubblewrap", "/usr/bin/bwrap"),

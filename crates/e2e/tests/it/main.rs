@@ -34,6 +34,7 @@ mod image_commit;
 mod image_import;
 mod image_load;
 mod image_ls;
+mod image_pull;
 mod image_save;
 mod network;
 mod peers;

@@ -1,7 +1,7 @@
 //! Images: what is listed, what `inspect` shows, how they come and go.
 
 use crate::types::container::{ContainerConfig, Empty, GraphDriver, Healthcheck};
-use mica_model::{Filters, Timestamp};
+use mica_model::{Filters, RegistryAccess, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -202,6 +202,30 @@ pub struct ImportRequest {
     pub platform: String,
 }
 
+/// What to fetch, and with what rights.
+#[derive(Debug, Clone)]
+pub struct PullRequest<'a> {
+    /// A name with a tag or digest; of `all_tags` without.
+    pub reference: String,
+    /// `os/arch[/variant]`, or empty for the host's.
+    pub platform: String,
+    /// Every tag of the repository.
+    pub all_tags: bool,
+    /// How registries are reached.
+    pub access: RegistryAccess<'a>,
+}
+
+/// What a pull brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PulledImage {
+    /// Image id.
+    pub id: String,
+    /// Its full name, as docker ends a pull with.
+    pub name: String,
+    /// Whether the name stood for another image before, or for none.
+    pub is_new: bool,
+}
+
 /// What a long piece of work reports while it goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProgressEvent {
@@ -211,6 +235,18 @@ pub enum ProgressEvent {
         part: String,
         /// Bytes to come.
         total: Option<u64>,
+    },
+    /// What is being done with a part, in docker's words.
+    Status {
+        /// Which.
+        part: String,
+        /// In a word or two: `Download complete`.
+        text: String,
+    },
+    /// Something about the whole.
+    Note {
+        /// A line.
+        text: String,
     },
     /// More of a part is done.
     Advance {

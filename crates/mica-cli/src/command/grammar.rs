@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ValueHint};
 /// What the program is, in a line.
 pub const ABOUT: &str = "A container engine in one binary, without a daemon";
 
-/// All that people are shown: every command under each of its spellings, without planned flags.
+/// All that people are shown: every command under each of its spellings, without planned and obsolete flags.
 pub fn whole(program: &'static str) -> clap::Command {
     let mut root = bare(program, ABOUT).args(dispatch::global_flags().map(|option| global(&option)));
     for noun in command::NOUNS {
@@ -29,7 +29,8 @@ pub fn whole(program: &'static str) -> clap::Command {
 
 /// One command as documents show it, called `name`.
 pub fn documented(command: &Command, name: &'static str) -> clap::Command {
-    let mut definition = bare(name, command.summary).args((command.flags)().iter().map(flag));
+    let mut definition =
+        bare(name, command.summary).args((command.flags)().iter().filter(|arg| !arg.is_hide_set()).map(flag));
     if command.operands.most > 0 {
         let usage = command.operands.usage.first().copied().unwrap_or_default();
         let operands = Arg::new("operands").value_name(usage).num_args(0..).value_hint(ValueHint::AnyPath);

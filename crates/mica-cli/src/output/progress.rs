@@ -37,7 +37,10 @@ impl fmt::Debug for Progress {
 }
 
 /// Of a part whose size is known.
-const SIZED: &str = "{prefix}: {msg:12} [{bar:40}] {bytes}/{total_bytes}";
+const SIZED: &str = "{prefix}: {msg:12} [{bar:40}] {bytes}/{total_bytes} {bytes_per_sec}";
+
+/// Of a part that is not being worked on.
+const SETTLED: &str = "{prefix}: {msg}";
 
 /// Of a part whose size is not known.
 const UNSIZED: &str = "{prefix}: {msg:12} {bytes}";
@@ -61,9 +64,13 @@ impl Progress {
         match &mut *self.shown.lock().unwrap_or_else(PoisonError::into_inner) {
             Shown::Live { all, bars } => draw(all, bars, event),
             Shown::Plain(writer) => {
-                if let ProgressEvent::End { part, outcome } = event {
-                    let _ = writeln!(writer, "{}: {}", escape_control(part), escape_control(outcome));
-                }
+                let _ = match event {
+                    ProgressEvent::End { part, outcome: text } | ProgressEvent::Status { part, text } => {
+                        writeln!(writer, "{}: {}", escape_control(part), escape_control(text))
+                    }
+                    ProgressEvent::Note { text } => writeln!(writer, "{}", escape_control(text)),
+                    ProgressEvent::Begin { .. } | ProgressEvent::Advance { .. } => Ok(()),
+                };
             }
             Shown::Quiet => {}
         }
@@ -73,12 +80,21 @@ impl Progress {
 fn draw(all: &MultiProgress, bars: &mut BTreeMap<String, ProgressBar>, event: &ProgressEvent) {
     match event {
         ProgressEvent::Begin { part, total } => {
-            let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+            let bar = bar_of(all, bars, part);
             bar.set_style(style(if total.is_some() { SIZED } else { UNSIZED }));
-            let bar = all.add(bar);
-            bar.set_prefix(escape_control(part).into_owned());
-            bar.set_message("Loading");
-            bars.insert(part.clone(), bar);
+            if let Some(total) = total {
+                bar.set_length(*total);
+            }
+            bar.set_position(0);
+            bar.set_message(if bar.message().is_empty() { "Loading" } else { "Downloading" });
+        }
+        ProgressEvent::Status { part, text } => {
+            let bar = bar_of(all, bars, part);
+            bar.set_style(style(SETTLED));
+            bar.set_message(escape_control(text).into_owned());
+        }
+        ProgressEvent::Note { text } => {
+            let _ = all.println(escape_control(text));
         }
         ProgressEvent::Advance { part, bytes } => {
             if let Some(bar) = bars.get(part) {
@@ -86,15 +102,22 @@ fn draw(all: &MultiProgress, bars: &mut BTreeMap<String, ProgressBar>, event: &P
             }
         }
         ProgressEvent::End { part, outcome } => {
-            let bar = bars.remove(part).unwrap_or_else(|| {
-                let bar = all.add(ProgressBar::no_length());
-                bar.set_prefix(escape_control(part).into_owned());
-                bar
-            });
-            bar.set_style(style("{prefix}: {msg}"));
+            let bar = bar_of(all, bars, part);
+            bars.remove(part);
+            bar.set_style(style(SETTLED));
             bar.finish_with_message(escape_control(outcome).into_owned());
         }
     }
+}
+
+/// The bar of a part, made where there is none.
+fn bar_of(all: &MultiProgress, bars: &mut BTreeMap<String, ProgressBar>, part: &str) -> ProgressBar {
+    let make = || {
+        let bar = all.add(ProgressBar::no_length());
+        bar.set_prefix(escape_control(part).into_owned());
+        bar
+    };
+    bars.entry(part.to_owned()).or_insert_with(make).clone()
 }
 
 /// The templates are constants that a test checks.
@@ -153,7 +176,7 @@ mod tests {
 
     #[test]
     fn bars_follow_their_parts() {
-        for template in [SIZED, UNSIZED, "{prefix}: {msg}"] {
+        for template in [SIZED, UNSIZED, SETTLED] {
             assert!(ProgressStyle::with_template(template).is_ok());
         }
         let (all, mut bars) =

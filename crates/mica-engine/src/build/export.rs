@@ -43,7 +43,7 @@ impl Builder<'_> {
             for (index, config) in configs.into_iter().enumerate() {
                 let id = *config.id();
                 let names = if index + 1 == count { names.to_vec() } else { Vec::new() };
-                records.push(NewRecord { config, names, parent });
+                records.push(NewRecord { config, names, parent, origin: None });
                 parent = Some(id);
             }
             self.local.add_images(&records, Fresh::new(), &|job| Err(missing(&job.diff_id)))?;

@@ -7,9 +7,10 @@ use crate::error::{Error, Result};
 use crate::image::record::{ImageRecord, LayerRecord};
 use mica_api::engine::BuildListener;
 use mica_api::types::build::{BuildEvent, BuildRequest};
+use mica_api::types::image::PullRequest;
 use mica_build::image::{Config, Healthcheck, Image, Root};
 use mica_build::worker::{Change, CopyStep, Origin, RunStep, StepNumber, Worker};
-use mica_model::{ContainerId, Digest, Timestamp};
+use mica_model::{ContainerId, Digest, RegistryAccess, Timestamp};
 use mica_snapshot::IngestedLayer;
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::net::UnixStream;
@@ -131,8 +132,15 @@ impl<'a> Builder<'a> {
         let record = match record {
             Some(record) => record,
             None => {
-                let id = self.local.pull_image(name, &self.request.platform, &|_| {})?;
-                ImageRecord::find(&self.local.database(), &id)?
+                let wish = PullRequest {
+                    reference: name.to_owned(),
+                    platform: self.request.platform.clone(),
+                    all_tags: false,
+                    access: RegistryAccess::anonymous(),
+                };
+                let pulled = self.local.pull_images(&wish, &|_| {})?;
+                let id = pulled.first().map_or(name, |image| image.id.as_str());
+                ImageRecord::find(&self.local.database(), id)?
             }
         };
         let config = self.local.image_config(&record)?;

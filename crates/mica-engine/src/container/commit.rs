@@ -35,7 +35,7 @@ impl Local {
         let chain_id = chain_ids(config.diff_ids()).last().copied().unwrap_or(diff_id);
         // An empty layer completes no chain; it is dropped here and leaves nothing.
         let fresh = if is_empty(diff_id) { Fresh::new() } else { Fresh::from([(chain_id, layer)]) };
-        let new = NewRecord { config, names: name.iter().cloned().collect(), parent };
+        let new = NewRecord { config, names: name.iter().cloned().collect(), parent, origin: None };
         self.add_images(&[new], fresh, &|job| Err(missing(&job.diff_id)))?;
         let familiar = name.map(|name| name.familiar()).unwrap_or_default();
         let more =

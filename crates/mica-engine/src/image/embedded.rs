@@ -36,7 +36,7 @@ impl Local {
             progress(ProgressEvent::End { part, outcome: "Pull complete".to_owned() });
             Ok(layer)
         };
-        let image = NewRecord { config, names: vec![name()?], parent: None };
+        let image = NewRecord { config, names: vec![name()?], parent: None, origin: None };
         self.add_images(&[image], Fresh::new(), &unpack)?;
         Ok(id)
     }

@@ -45,7 +45,7 @@ impl Local {
         let id = config.id().to_string();
         // The only layer completes a chain of one, whose id is its own.
         let fresh = Fresh::from([(diff_id, layer)]);
-        let record = NewRecord { config, names: name.iter().cloned().collect(), parent: None };
+        let record = NewRecord { config, names: name.iter().cloned().collect(), parent: None, origin: None };
         self.add_images(&[record], fresh, &|job| Err(missing(&job.diff_id)))?;
         self.events.append(&events::image(
             "import",

@@ -107,7 +107,7 @@ fn open(source: ArchiveSource) -> Result<File> {
 }
 
 fn new_record(image: ArchiveImage) -> NewRecord {
-    NewRecord { config: image.config, names: image.names, parent: None }
+    NewRecord { config: image.config, names: image.names, parent: None, origin: None }
 }
 
 fn loaded(image: &NewRecord) -> LoadedImage {

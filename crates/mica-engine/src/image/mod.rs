@@ -2,14 +2,17 @@
 
 pub(crate) mod config;
 pub(crate) mod embedded;
+pub(crate) mod fetch;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod load;
+pub(crate) mod origin;
 pub(crate) mod prune;
 pub(crate) mod pull;
 pub(crate) mod record;
 pub(crate) mod register;
+pub(crate) mod registries;
 pub(crate) mod remove;
 pub(crate) mod save;
 pub(crate) mod tag;

@@ -1,35 +1,271 @@
-//! `pull`: only the embedded image so far; registries come with a later version.
+//! `pull`: an image by name from a registry, or the one that is built in.
 
 use crate::error::{Error, Result};
 use crate::image::embedded;
+use crate::image::fetch::Source;
+use crate::image::load::wanted_platform;
+use crate::image::origin::{self, LayerBlob, Origin};
+use crate::image::record::ImageRecord;
+use crate::image::register::{Fresh, NewRecord, check_depth};
+use crate::image::registries::refused;
 use crate::{Local, events};
-use mica_api::types::image::ProgressEvent;
-use mica_model::Reference;
+use mica_api::types::image::{ProgressEvent, PullRequest, PulledImage};
+use mica_image::{
+    DOCUMENT_SIZE_MAX, Descriptor, Document, ImageConfig, Manifest, ManifestDocument, Platform,
+    parse_manifest,
+};
+use mica_model::{Digest, Reference, Timestamp};
+use mica_registry::{Purpose, Repository};
+use std::io::Read;
+
+/// How deep indexes may be nested.
+const DEPTH_MAX: usize = 4;
+
+/// What hears of progress.
+type Listener<'a> = &'a (dyn Fn(ProgressEvent) + Sync);
+
+/// A manifest of one image, and the digest that its name stands for.
+struct Found {
+    document: Document,
+    manifest: Manifest,
+    media_type: String,
+    /// Of the index, where the name is of one.
+    named: Digest,
+}
 
 impl Local {
-    /// Fetches an image by name; answers its id.
-    pub(crate) fn pull_image(
+    /// Fetches an image, or all of a repository.
+    pub(crate) fn pull_images(
         &self,
-        reference: &str,
-        platform: &str,
-        progress: &(dyn Fn(ProgressEvent) + Sync),
-    ) -> Result<String> {
-        let name = Reference::parse_normalized(reference)
-            .map_err(|error| Error::invalid(error.to_string()))?
-            .with_default_tag();
-        if name.to_string() != embedded::name()?.to_string() {
-            return Err(Error::Unsupported {
-                what: format!(
-                    "cannot pull {}: registries are not supported yet; `mica load -i FILE` reads what docker save, \
-                     podman save or skopeo copy wrote, and {} is built in",
-                    name.familiar(),
-                    embedded::NAME
-                ),
-            });
+        request: &PullRequest<'_>,
+        progress: Listener<'_>,
+    ) -> Result<Vec<PulledImage>> {
+        let name = Reference::parse_normalized(&request.reference)
+            .map_err(|error| Error::invalid(error.to_string()))?;
+        if request.all_tags {
+            if name.tag().is_some() || name.digest().is_some() {
+                return Err(Error::invalid("tag can't be used with --all-tags/-a"));
+            }
+            return self.pull_all(&name, request, progress);
         }
-        embedded::check_platform(platform)?;
-        let id = self.add_embedded(progress)?.to_string();
-        self.events.append(&events::image("pull", &id, &name.familiar()));
-        Ok(id)
+        let name = name.with_default_tag();
+        if name.to_string() == embedded::name()?.to_string() {
+            return Ok(vec![self.pull_embedded(request, progress)?]);
+        }
+        let repository = self.registries()?.repository(&name, Purpose::Pull, &request.access)?;
+        let pulled = self.pull_one(&repository, &name, request, progress);
+        self.tidy_images();
+        Ok(vec![pulled?])
     }
+
+    fn pull_all(
+        &self,
+        name: &Reference,
+        request: &PullRequest<'_>,
+        progress: Listener<'_>,
+    ) -> Result<Vec<PulledImage>> {
+        let repository = self.registries()?.repository(name, Purpose::Pull, &request.access)?;
+        let tags = repository.tags().map_err(|error| refused("pull", name, error))?;
+        let mut pulled = Vec::new();
+        for tag in tags {
+            let name = name.clone().with_tag(&tag).map_err(|error| Error::invalid(error.to_string()))?;
+            pulled.push(self.pull_one(&repository, &name, request, progress)?);
+        }
+        self.tidy_images();
+        Ok(pulled)
+    }
+
+    fn pull_embedded(&self, request: &PullRequest<'_>, progress: Listener<'_>) -> Result<PulledImage> {
+        embedded::check_platform(&request.platform)?;
+        let before = ImageRecord::id_of_name(&self.database(), &embedded::name()?.to_string())?;
+        let id = self.add_embedded(progress)?;
+        let name = embedded::NAME.to_owned();
+        self.events.append(&events::image("pull", &id.to_string(), &name));
+        let pulled = PulledImage { id: id.to_string(), is_new: before != Some(id), name };
+        tell_status(&pulled, embedded::NAME, progress);
+        Ok(pulled)
+    }
+
+    fn pull_one(
+        &self,
+        repository: &Repository<'_>,
+        name: &Reference,
+        request: &PullRequest<'_>,
+        progress: Listener<'_>,
+    ) -> Result<PulledImage> {
+        let asked = asked(name);
+        progress(note(format!("{asked}: Pulling from {}", name.path())));
+        let before = ImageRecord::id_of_name(&self.database(), &name.to_string())?;
+        let (id, digest) = match self.known(repository, name, &request.platform)? {
+            Some(known) => known,
+            None => self.fetch_image(repository, name, request, progress)?,
+        };
+        progress(note(format!("Digest: {digest}")));
+        let pulled = PulledImage { id: id.to_string(), name: name.to_string(), is_new: before != Some(id) };
+        tell_status(&pulled, &name.familiar(), progress);
+        self.events.append(&events::image("pull", &pulled.id, &name.familiar()));
+        Ok(pulled)
+    }
+
+    /// The image that a name stands for, where nothing of it has to be fetched.
+    fn known(
+        &self,
+        repository: &Repository<'_>,
+        name: &Reference,
+        platform: &str,
+    ) -> Result<Option<(Digest, Digest)>> {
+        let digest = match (name.digest(), name.tag()) {
+            (Some(digest), _) => Some(*digest),
+            // A registry that cannot say is asked for the whole manifest.
+            (None, Some(tag)) => repository.resolve(tag).ok().flatten(),
+            (None, None) => None,
+        };
+        let Some(digest) = digest else { return Ok(None) };
+        let digested = name.clone().with_digest(digest).to_string();
+        let Some(id) = ImageRecord::id_of_name(&self.database(), &digested)? else { return Ok(None) };
+        let Some(image) = ImageRecord::by_id(&self.database(), &id)? else { return Ok(None) };
+        let Ok(config) = self.image_config(&image) else { return Ok(None) };
+        if !wanted_platform(platform)?.suits(&platform_of(&config)) && !platform.is_empty() {
+            return Ok(None);
+        }
+        let record = NewRecord { config, names: Vec::new(), parent: None, origin: None };
+        if !self.missing(std::slice::from_ref(&record), &Fresh::new())?.is_empty() {
+            return Ok(None);
+        }
+        if name.digest().is_none()
+            && ImageRecord::id_of_name(&self.database(), &name.to_string())? != Some(id)
+        {
+            let now = Timestamp::from(std::time::SystemTime::now());
+            self.database().write(|transaction| {
+                image.check_exists(transaction)?;
+                ImageRecord::give_name(transaction, &name.to_string(), &id, now).map(drop)
+            })?;
+            self.database().make_durable()?;
+        }
+        Ok(Some((id, digest)))
+    }
+
+    fn fetch_image(
+        &self,
+        repository: &Repository<'_>,
+        name: &Reference,
+        request: &PullRequest<'_>,
+        progress: Listener<'_>,
+    ) -> Result<(Digest, Digest)> {
+        let found = find(repository, name, &wanted_platform(&request.platform)?)?;
+        let config = self.fetch_config(repository, &found.manifest)?;
+        found.manifest.check(&config)?;
+        check_depth(config.diff_ids().len())?;
+        check_system(&config, name, &request.platform)?;
+        let layers = LayerBlob::all(found.manifest.layers(), config.diff_ids())?;
+        let id = *config.id();
+        let digested = name.clone().with_digest(found.named);
+        let mut names = vec![digested];
+        names.extend(name.digest().is_none().then(|| name.clone()));
+        let origin = Origin {
+            repository: origin::repository(name),
+            manifest: found.document,
+            media_type: found.media_type,
+            layers: layers.clone(),
+        };
+        let record = NewRecord { config, names, parent: None, origin: Some(origin) };
+        self.add_fetched(record, &Source { repository, layers: &layers, progress })?;
+        Ok((id, found.named))
+    }
+
+    fn fetch_config(&self, repository: &Repository<'_>, manifest: &Manifest) -> Result<ImageConfig> {
+        let Descriptor { size, .. } = manifest.config;
+        let digest = manifest.config.digest()?;
+        if let Ok(document) = self.blobs.read(&digest) {
+            return Ok(ImageConfig::parse(document)?);
+        }
+        let what = format!("config {digest}");
+        if size > DOCUMENT_SIZE_MAX {
+            return Err(mica_image::Error::TooLarge { what, limit: DOCUMENT_SIZE_MAX }.into());
+        }
+        let mut bytes = Vec::new();
+        repository
+            .blob(digest, size, 0)?
+            .read_to_end(&mut bytes)
+            .map_err(|source| Error::Download { what: what.clone(), source })?;
+        Ok(ImageConfig::parse(Document::verified(bytes, &digest, &what)?)?)
+    }
+}
+
+/// The tag or digest by which an image is asked for.
+fn asked(name: &Reference) -> String {
+    match name.digest() {
+        Some(digest) => digest.to_string(),
+        None => name.tag().unwrap_or_default().to_owned(),
+    }
+}
+
+/// Follows a name to the manifest for a platform.
+fn find(repository: &Repository<'_>, name: &Reference, platform: &Platform) -> Result<Found> {
+    let fetched = repository.manifest(&asked(name)).map_err(|error| refused("pull", name, error))?;
+    let what = format!("manifest of {}", name.familiar());
+    let mut document = match name.digest() {
+        Some(digest) => Document::verified(fetched.bytes, digest, &what)?,
+        None => Document::from_bytes(fetched.bytes),
+    };
+    let mut media_type = fetched.media_type;
+    let named = *document.digest();
+    for _ in 0..DEPTH_MAX {
+        let index = match parse_manifest(&document, &media_type)? {
+            ManifestDocument::Manifest(manifest) => {
+                return Ok(Found { document, manifest, media_type, named });
+            }
+            ManifestDocument::Index(index) => index,
+        };
+        let chosen = index.choose(platform)?;
+        let digest = chosen.digest()?;
+        let fetched =
+            repository.manifest(&digest.to_string()).map_err(|error| refused("pull", name, error))?;
+        let actual = fetched.bytes.len() as u64;
+        if actual != chosen.size {
+            let what = format!("manifest {digest}");
+            return Err(mica_image::Error::SizeMismatch { what, expected: chosen.size, actual }.into());
+        }
+        document = Document::verified(fetched.bytes, &digest, &format!("manifest {digest}"))?;
+        media_type = fetched.media_type;
+    }
+    Err(Error::invalid(format!("{}: its indexes are nested too deeply", name.familiar())))
+}
+
+fn platform_of(config: &ImageConfig) -> Platform {
+    Platform {
+        os: config.os().to_owned(),
+        architecture: config.architecture().to_owned(),
+        variant: config.variant().to_owned(),
+    }
+}
+
+/// Refuses what cannot run here, and what is for another platform than was asked for.
+fn check_system(config: &ImageConfig, name: &Reference, asked: &str) -> Result<()> {
+    let own = platform_of(config);
+    if !own.os.is_empty() && own.os != "linux" {
+        return Err(Error::invalid(format!(
+            "image operating system {:?} cannot be used on this platform",
+            own.os
+        )));
+    }
+    let wanted = wanted_platform(asked)?;
+    if asked.is_empty() || wanted.suits(&own) {
+        return Ok(());
+    }
+    Err(Error::NoSuchImage {
+        reference: format!(
+            "{} was found but does not match the specified platform: wanted {wanted}, actual: {own}",
+            name.familiar()
+        ),
+    })
+}
+
+const fn note(text: String) -> ProgressEvent {
+    ProgressEvent::Note { text }
+}
+
+fn tell_status(pulled: &PulledImage, familiar: &str, progress: Listener<'_>) {
+    let what = if pulled.is_new { "Downloaded newer image" } else { "Image is up to date" };
+    progress(note(format!("Status: {what} for {familiar}")));
 }

@@ -6,6 +6,7 @@
 //! anywhere before the transaction, nothing is listed and the next command tidies up.
 
 use crate::error::{Error, Result};
+use crate::image::origin::Origin;
 use crate::image::record::{ImageRecord, LayerRecord};
 use crate::{Local, lock};
 use mica_image::{ImageConfig, chain_ids};
@@ -26,6 +27,8 @@ pub(crate) struct NewRecord {
     pub(crate) config: ImageConfig,
     pub(crate) names: Vec<Reference>,
     pub(crate) parent: Option<Digest>,
+    /// Where it was pulled from.
+    pub(crate) origin: Option<Origin>,
 }
 
 /// Unpacked layers that are not registered yet, by the chain id that each will complete.
@@ -56,7 +59,7 @@ impl Local {
         }
         loop {
             let jobs = self.missing(images, &fresh)?;
-            fresh.extend(unpack_all(&jobs, unpack)?);
+            fresh.extend(unpack_all(&jobs, processors(), unpack)?);
             if self.record(images, &mut fresh)? {
                 return Ok(());
             }
@@ -69,7 +72,8 @@ impl Local {
         Ok(self.layers.ingest(reader)?)
     }
 
-    fn missing(&self, images: &[NewRecord], fresh: &Fresh) -> Result<Vec<Job>> {
+    /// The layers that are neither in the store nor in `fresh`.
+    pub(crate) fn missing(&self, images: &[NewRecord], fresh: &Fresh) -> Result<Vec<Job>> {
         let mut jobs: Vec<Job> = Vec::new();
         for (number, image) in images.iter().enumerate() {
             let diff_ids = image.config.diff_ids();
@@ -86,7 +90,7 @@ impl Local {
     }
 
     /// Records the images; `false` if a layer that was not unpacked is not in the store either.
-    fn record(&self, images: &[NewRecord], fresh: &mut Fresh) -> Result<bool> {
+    pub(crate) fn record(&self, images: &[NewRecord], fresh: &mut Fresh) -> Result<bool> {
         let _lock = lock::shared(&self.disk.image_lock())?;
         if !self.missing(images, fresh)?.is_empty() {
             return Ok(false);
@@ -103,12 +107,18 @@ impl Local {
             // A build may have left some that are not durable yet.
             self.layers.make_durable(&layers.iter().map(LayerRecord::key).collect::<Vec<_>>())?;
             self.blobs.store(image.config.document())?;
+            if let Some(origin) = &image.origin {
+                self.blobs.store(&origin.manifest)?;
+            }
             records.push(image_record(image, layers));
         }
         let now = Timestamp::from(std::time::SystemTime::now());
         self.database().write(|transaction| {
             for (image, record) in images.iter().zip(&records) {
                 record.insert(transaction)?;
+                if let Some(origin) = &image.origin {
+                    origin.insert(transaction, &record.id)?;
+                }
                 for name in &image.names {
                     ImageRecord::give_name(transaction, &name.to_string(), &record.id, now)?;
                 }
@@ -185,9 +195,14 @@ fn image_record(image: &NewRecord, layers: Vec<LayerRecord>) -> ImageRecord {
     }
 }
 
-/// Unpacks on as many threads as there are processors, two at least: one may wait for the disk.
-fn unpack_all(jobs: &[Job], unpack: Unpack<'_>) -> Result<Fresh> {
-    let threads = std::thread::available_parallelism().map_or(2, |count| count.get().max(2)).min(jobs.len());
+/// As many threads as there are processors, two at least: one may wait for the disk.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(2, |count| count.get().max(2))
+}
+
+/// Unpacks so many layers at once; answers the first error.
+pub(crate) fn unpack_all(jobs: &[Job], at_once: usize, unpack: Unpack<'_>) -> Result<Fresh> {
+    let threads = at_once.min(jobs.len());
     let next = AtomicUsize::new(0);
     let is_failed = AtomicBool::new(false);
     let done: Mutex<Result<Fresh>> = Mutex::new(Ok(Fresh::new()));

@@ -51,7 +51,7 @@ impl Local {
     /// Does what was decided; `None` if the facts have changed since.
     fn carry_out(&self, image: &ImageRecord, links: &Links, plan: &Plan) -> Result<Option<Vec<ImageDelete>>> {
         let names: &[String] = match plan {
-            Plan::Untag(name) => std::slice::from_ref(name),
+            Plan::Untag(names) => names,
             Plan::Delete => &links.names,
         };
         let done = self.database().write(|transaction| {
@@ -148,8 +148,33 @@ impl Links {
 
     /// docker's "single reference": at most one tag, and nothing in another repository.
     fn is_single(&self) -> bool {
-        self.names.len() <= 1
+        let mut repositories: Vec<&str> = self.names.iter().map(|name| repository(name)).collect();
+        repositories.dedup();
+        repositories.len() <= 1 && self.names.iter().filter(|name| !is_digested(name)).count() <= 1
     }
+
+    /// The names that go with one: the digests in its repository go with the last tag there.
+    fn taken_with(&self, name: &str) -> Vec<String> {
+        let mates = self.names.iter().filter(|mate| *mate != name && repository(mate) == repository(name));
+        let mates: Vec<String> = mates.cloned().collect();
+        let has_tag = mates.iter().any(|mate| !is_digested(mate));
+        let mut taken = vec![name.to_owned()];
+        if !is_digested(name) && !has_tag {
+            taken.extend(mates);
+        }
+        taken
+    }
+}
+
+/// A canonical name without its tag or digest.
+fn repository(name: &str) -> &str {
+    let name = name.split('@').next().unwrap_or(name);
+    let tag = name.rfind(':').filter(|place| !name[*place..].contains('/'));
+    tag.map_or(name, |place| &name[..place])
+}
+
+fn is_digested(name: &str) -> bool {
+    name.contains('@')
 }
 
 /// Short ids of containers that use an image.
@@ -166,8 +191,8 @@ struct Facts<'a> {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Plan {
-    /// Only take this canonical name away.
-    Untag(String),
+    /// Only take these canonical names away.
+    Untag(Vec<String>),
     /// Take all names away and delete.
     Delete,
 }
@@ -181,8 +206,9 @@ fn plan(id: &Digest, name: Option<(&str, &str)>, facts: &Facts<'_>, is_forced: b
             None => Ok(Plan::Delete),
         };
     };
-    if links.names.len() > 1 {
-        return Ok(Plan::Untag(canonical.to_owned()));
+    let taken = links.taken_with(canonical);
+    if links.names.len() > taken.len() {
+        return Ok(Plan::Untag(taken));
     }
     match users.running.as_ref().or(users.stopped.as_ref()) {
         Some(container) if !is_forced => {
@@ -196,7 +222,7 @@ fn plan(id: &Digest, name: Option<(&str, &str)>, facts: &Facts<'_>, is_forced: b
     }
     // An image that something stands on loses its name and stays.
     let is_needed = users.running.is_some() || !is_forced && !links.children.is_empty();
-    Ok(if is_needed { Plan::Untag(canonical.to_owned()) } else { Plan::Delete })
+    Ok(if is_needed { Plan::Untag(taken) } else { Plan::Delete })
 }
 
 struct Conflict {
@@ -253,7 +279,7 @@ mod tests {
     }
 
     fn untag() -> Plan {
-        Plan::Untag("docker.io/library/n0:latest".to_owned())
+        Plan::Untag(vec!["docker.io/library/n0:latest".to_owned()])
     }
 
     fn text(result: Result<Plan>) -> String {
@@ -266,6 +292,25 @@ mod tests {
         assert_eq!(decide(&links(2, 0), &stopped, true, false).unwrap(), untag());
         assert_eq!(decide(&links(1, 0), &Users::default(), true, false).unwrap(), Plan::Delete);
         assert_eq!(decide(&links(1, 1), &Users::default(), true, false).unwrap(), untag());
+    }
+
+    #[test]
+    fn digests_go_with_the_last_tag_of_their_repository() {
+        let name = |text: &str| format!("h:5000/a{text}");
+        let digest = format!("@sha256:{}", "0".repeat(64));
+        let nobody = Users::default();
+        let decide = |names: &[String], by: &str| {
+            let links = Links { names: names.to_vec(), ..Links::default() };
+            assert!(links.is_single() || names.len() > 2);
+            let facts = Facts { links: &links, users: &nobody };
+            plan(&Digest::from_bytes([7; 32]), Some((by, by)), &facts, false).unwrap()
+        };
+        let (tag, other, digested) = (name(":v1"), name(":v2"), name(&digest));
+        assert_eq!(decide(&[tag.clone(), digested.clone()], &tag), Plan::Delete);
+        assert_eq!(decide(&[tag.clone(), digested.clone()], &digested), Plan::Untag(vec![digested.clone()]));
+        let three = [tag.clone(), other, digested];
+        assert_eq!(decide(&three, &tag), Plan::Untag(vec![tag]));
+        assert_eq!(repository("h:5000/a/b"), "h:5000/a/b");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use crate::Local;
 use crate::container::record::Definition;
 use crate::error::Result;
+use crate::image::origin;
 use crate::image::record::{ImageRecord, LayerRecord};
 use crate::lock;
 use crate::mount::MountRecord;
@@ -30,7 +31,8 @@ impl Local {
         let used = self.used_layers(&images)?;
         let unused: Vec<LayerKey> =
             self.layers.list()?.into_iter().filter(|key| !used.contains(&self.layers.tree(key))).collect();
-        let ids: HashSet<_> = images.iter().map(|image| image.id).collect();
+        let mut ids: HashSet<_> = images.iter().map(|image| image.id).collect();
+        ids.extend(origin::manifests(&self.database())?);
         let blobs: Vec<_> =
             self.blobs.list()?.into_iter().filter(|blob| !ids.contains(&blob.digest)).collect();
         if unused.is_empty() && blobs.is_empty() {
@@ -41,6 +43,9 @@ impl Local {
         for key in &unused {
             self.layers.remove(key)?;
         }
+        let diff_ids: Vec<_> =
+            images.iter().flat_map(|image| &image.layers).map(|layer| layer.diff_id).collect();
+        self.database().write(|transaction| origin::forget(transaction, &diff_ids))?;
         for blob in &blobs {
             self.blobs.remove(&blob.digest)?;
         }

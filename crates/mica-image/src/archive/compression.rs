@@ -4,15 +4,57 @@
 use crate::error::{Error, Result};
 use flate2::bufread::GzDecoder;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::sync::{Condvar, Mutex, PoisonError};
 
-/// The largest window of a zstd frame that is accepted, as a power of two: 128 MiB, which is what
-/// `zstd --long` needs and what other engines accept. It bounds the memory that a hostile frame
-/// can ask for.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// The largest window of a zstd frame that is accepted; it bounds the memory that a hostile frame can
+/// ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowLimit {
+    /// 128 MiB, which is what `zstd --long` needs and what other engines accept.
+    Archive,
+    /// 8 MiB, what the format asks every decoder to take (RFC 8878 section 3.1.1.1.2), for many layers
+    /// at once. One with a larger window, up to 32 MiB, waits until no other such layer is read.
+    Network,
+}
+
+impl WindowLimit {
+    /// As powers of two: what is always taken, and what is taken one at a time.
+    const fn logarithms(self) -> (u32, u32) {
+        match self {
+            Self::Archive => (27, 27),
+            Self::Network => (23, 25),
+        }
+    }
+}
+
+/// Whether a stream from the network with a large window is being read.
+static LARGE_WINDOW: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+/// The right to be that stream.
+pub(crate) struct Turn(());
+
+impl Turn {
+    fn wait() -> Self {
+        let (taken, freed) = &LARGE_WINDOW;
+        let mut guard = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while *guard {
+            guard = freed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        *guard = true;
+        Self(())
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *LARGE_WINDOW.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        LARGE_WINDOW.1.notify_one();
+    }
+}
 
 /// How a stream is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compression {
+pub(crate) enum Compression {
     None,
     Gzip,
     Zstd,
@@ -20,7 +62,7 @@ pub(super) enum Compression {
 
 impl Compression {
     /// Looks at the first bytes. What is compressed in a way that Mica doesn't know is an error.
-    pub(super) fn detect(magic: &[u8]) -> Result<Self> {
+    pub(crate) fn detect(magic: &[u8]) -> Result<Self> {
         match magic {
             [0x1f, 0x8b, ..] => Ok(Self::Gzip),
             // A frame, or one of the sixteen kinds of skippable frame.
@@ -35,13 +77,16 @@ impl Compression {
 }
 
 /// A stream as it was before it was compressed.
-pub(super) enum Decoder<R: BufRead> {
+pub(crate) enum Decoder<R: BufRead> {
     Plain(R),
     /// The option is empty only while one member is exchanged for the next.
     Gzip(Option<Box<GzDecoder<R>>>),
     /// A gzip stream after its last member.
     Finished(R),
-    Zstd(zstd::stream::read::Decoder<'static, R>),
+    Zstd(
+        zstd::stream::read::Decoder<'static, R>,
+        #[expect(dead_code, reason = "held for as long as the window is")] Option<Turn>,
+    ),
 }
 
 /// A stream whose first buffer holds enough bytes to tell its compression by, even where a pipe
@@ -61,18 +106,18 @@ impl<R: BufRead> std::fmt::Debug for Decoder<R> {
         formatter.write_str(match self {
             Self::Plain(_) => "Plain",
             Self::Gzip(_) | Self::Finished(_) => "Gzip",
-            Self::Zstd(_) => "Zstd",
+            Self::Zstd(..) => "Zstd",
         })
     }
 }
 
 impl<R: BufRead> Decoder<R> {
     /// Looks at the first bytes of `raw` and chooses.
-    pub(super) fn new(raw: R) -> Result<Self> {
+    pub(crate) fn new(raw: R, window: WindowLimit) -> Result<Self> {
         let mut raw = raw;
-        let compression = loop {
+        let (compression, wanted) = loop {
             match raw.fill_buf() {
-                Ok(magic) => break Compression::detect(magic)?,
+                Ok(magic) => break (Compression::detect(magic)?, window_logarithm(magic)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => return Err(Error::Read { source }),
             }
@@ -83,22 +128,25 @@ impl<R: BufRead> Decoder<R> {
             Compression::Zstd => {
                 let failed = |source| Error::Read { source };
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(raw).map_err(failed)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(failed)?;
-                Self::Zstd(decoder)
+                let (always, alone) = window.logarithms();
+                let is_large = alone > always && wanted.is_some_and(|wanted| wanted > always);
+                let turn = is_large.then(Turn::wait);
+                decoder.window_log_max(if is_large { alone } else { always }).map_err(failed)?;
+                Self::Zstd(decoder, turn)
             }
         })
     }
 
-    pub(super) fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_))
     }
 
     /// The compressed stream, if it can still be reached.
-    pub(super) fn raw(&mut self) -> Option<&mut R> {
+    pub(crate) fn raw(&mut self) -> Option<&mut R> {
         match self {
             Self::Plain(raw) | Self::Finished(raw) => Some(raw),
             Self::Gzip(decoder) => decoder.as_mut().map(|decoder| decoder.get_mut()),
-            Self::Zstd(decoder) => Some(decoder.get_mut()),
+            Self::Zstd(decoder, _) => Some(decoder.get_mut()),
         }
     }
 
@@ -114,6 +162,22 @@ impl<R: BufRead> Decoder<R> {
     }
 }
 
+/// The window that the first frame of a zstd stream wants, as a power of two rounded up, if its head
+/// is there (RFC 8878 section 3.1.1.1).
+fn window_logarithm(head: &[u8]) -> Option<u32> {
+    let [0x28, 0xb5, 0x2f, 0xfd, descriptor, rest @ ..] = head else { return None };
+    if descriptor & 0x20 == 0 {
+        let window = *rest.first()?;
+        return Some(10 + u32::from(window >> 3) + u32::from(window & 7 != 0));
+    }
+    // The whole content is the window.
+    let length_of_dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    let length_of_size = [1, 2, 4, 8][usize::from(descriptor >> 6)];
+    let mut bytes = [0; 8];
+    bytes[..length_of_size].copy_from_slice(rest.get(length_of_dictionary..)?.get(..length_of_size)?);
+    Some(u64::from_le_bytes(bytes).max(1).checked_next_power_of_two().map_or(64, u64::trailing_zeros))
+}
+
 impl<R: BufRead> Read for Decoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
@@ -122,7 +186,7 @@ impl<R: BufRead> Read for Decoder<R> {
         loop {
             let count = match self {
                 Self::Plain(raw) => return raw.read(buffer),
-                Self::Zstd(decoder) => return decoder.read(buffer),
+                Self::Zstd(decoder, _) => return decoder.read(buffer),
                 Self::Finished(_) | Self::Gzip(None) => return Ok(0),
                 Self::Gzip(Some(decoder)) => decoder.read(buffer)?,
             };
@@ -146,7 +210,7 @@ mod tests {
 
     fn decoded(raw: &[u8]) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
-        let mut decoder = Decoder::new(raw).map_err(io::Error::other)?;
+        let mut decoder = Decoder::new(raw, WindowLimit::Archive).map_err(io::Error::other)?;
         decoder.read_to_end(&mut content)?;
         Ok(content)
     }
@@ -164,11 +228,13 @@ mod tests {
     #[test]
     fn a_slow_pipe_does_not_hide_the_format() {
         let packed = zstd::encode_all(&b"content"[..], 1).unwrap();
-        let mut decoder = Decoder::new(with_magic(Dripping(&packed), 64).unwrap()).unwrap();
+        let mut decoder =
+            Decoder::new(with_magic(Dripping(&packed), 64).unwrap(), WindowLimit::Archive).unwrap();
         let mut content = String::new();
         decoder.read_to_string(&mut content).unwrap();
         assert_eq!(content, "content");
-        let mut decoder = Decoder::new(with_magic(Dripping(b"abc"), 64).unwrap()).unwrap();
+        let mut decoder =
+            Decoder::new(with_magic(Dripping(b"abc"), 64).unwrap(), WindowLimit::Archive).unwrap();
         content.clear();
         decoder.read_to_string(&mut content).unwrap();
         assert_eq!(content, "abc");
@@ -206,11 +272,29 @@ mod tests {
     }
 
     #[test]
+    fn large_windows_from_the_network_wait_for_each_other() {
+        // 16 MiB: exponent 14.
+        let head = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 14 << 3, 0x01, 0x00, 0x00];
+        assert_eq!(window_logarithm(&head), Some(24));
+        assert!(window_logarithm(&zstd::encode_all(&b"x"[..], 1).unwrap()).is_some_and(|window| window < 23));
+        let first = Decoder::new(&head[..], WindowLimit::Network).unwrap();
+        assert!(*LARGE_WINDOW.0.lock().unwrap());
+        drop(first);
+        let mut content = Vec::new();
+        let mut second = Decoder::new(&head[..], WindowLimit::Network).unwrap();
+        second.read_to_end(&mut content).unwrap();
+        let huge = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 16 << 3, 0x01, 0x00, 0x00];
+        drop(second);
+        let mut third = Decoder::new(&huge[..], WindowLimit::Network).unwrap();
+        assert!(third.read_to_end(&mut content).unwrap_err().to_string().contains("memory"));
+    }
+
+    #[test]
     fn names_the_compressions_that_it_lacks() {
         for (magic, name) in
             [(&b"\xfd7zXZ\0junk"[..], "xz"), (b"BZh91AY&SY", "bzip2"), (b"\x04\x22\x4d\x18", "lz4")]
         {
-            let error = Decoder::new(magic).unwrap_err();
+            let error = Decoder::new(magic, WindowLimit::Archive).unwrap_err();
             assert!(error.to_string().starts_with(name), "{error}");
         }
     }

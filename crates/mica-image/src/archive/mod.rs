@@ -5,7 +5,7 @@
 //! memory stays bounded whatever the archive claims. Paths and links of an archive are looked up
 //! in its own table only, never in the file system.
 
-mod compression;
+pub(crate) mod compression;
 mod docker;
 mod files;
 mod layer;
@@ -19,13 +19,13 @@ mod fixture;
 #[cfg(test)]
 mod tests;
 
-pub use layer::{ArchiveLayer, LayerReader};
+pub use layer::ArchiveLayer;
 
 use crate::config::ImageConfig;
 use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::platform::Platform;
-use compression::Decoder;
+use compression::{Decoder, WindowLimit};
 use files::Files;
 use mica_model::Reference;
 use source::BUFFER_SIZE;
@@ -61,7 +61,7 @@ pub struct ArchiveImage {
 
 /// The uncompressed bytes of one flat archive, plain or compressed, as `import` takes it.
 pub fn decompress(input: File) -> Result<impl Read + Send> {
-    Decoder::new(compression::with_magic(input, BUFFER_SIZE)?)
+    Decoder::new(compression::with_magic(input, BUFFER_SIZE)?, WindowLimit::Archive)
 }
 
 /// Reads all that is small of the archive in `input`: a file, a pipe, or the directory of an OCI

@@ -5,11 +5,10 @@ use super::{ArchiveImage, ArchiveLayer, IMAGE_COUNT_MAX};
 use crate::config::ImageConfig;
 use crate::document::Document;
 use crate::error::{Error, Result};
+use crate::manifest::{Descriptor, Index, Manifest};
 use crate::media_type::{ManifestKind, check_config, check_layer, manifest_kind};
 use crate::platform::Platform;
 use mica_model::{Digest, Reference};
-use serde::Deserialize;
-use std::collections::BTreeMap;
 
 /// The list of images.
 pub(super) const INDEX: &str = "index.json";
@@ -18,79 +17,27 @@ const DEPTH_MAX: usize = 4;
 /// Names a descriptor gives, best first: containerd's is a full name, OCI's may be a mere tag.
 const NAME_ANNOTATIONS: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    #[serde(default)]
-    media_type: String,
-    digest: String,
-    size: u64,
-    platform: Option<DescriptorPlatform>,
-    annotations: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct DescriptorPlatform {
-    os: String,
-    architecture: String,
-    variant: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Index {
-    manifests: Option<Vec<Descriptor>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Manifest {
-    config: Descriptor,
-    layers: Option<Vec<Descriptor>>,
-}
-
-impl Descriptor {
-    fn parsed_digest(&self) -> Result<Digest> {
-        let what = || format!("a descriptor of {:?}", self.media_type.chars().take(100).collect::<String>());
-        self.digest.parse().map_err(|source| Error::Digest { what: what(), source })
-    }
-
-    fn platform(&self) -> Platform {
-        let platform = self.platform.clone().unwrap_or_default();
-        Platform { os: platform.os, architecture: platform.architecture, variant: platform.variant }
-    }
-
-    /// Whether it describes an image rather than how another image was built.
-    fn is_image(&self) -> bool {
-        let is_attestation = self
-            .annotations
-            .as_ref()
-            .and_then(|annotations| annotations.get("vnd.docker.reference.type"))
-            .is_some_and(|kind| kind == "attestation-manifest");
-        !is_attestation && self.platform.as_ref().is_none_or(|platform| platform.architecture != "unknown")
-    }
-
-    fn name(&self) -> Option<Reference> {
-        let annotations = self.annotations.as_ref()?;
-        NAME_ANNOTATIONS.iter().find_map(|key| {
-            // A word alone may be a tag as well as a name; an image without a name is the
-            // lesser surprise.
-            let text = annotations.get(*key).filter(|text| text.contains(['/', ':']))?;
-            let reference = Reference::parse_normalized(text).ok()?;
-            reference.digest().is_none().then(|| reference.with_default_tag())
-        })
-    }
+fn name(descriptor: &Descriptor) -> Option<Reference> {
+    let annotations = descriptor.annotations.as_ref()?;
+    NAME_ANNOTATIONS.iter().find_map(|key| {
+        // A word alone may be a tag as well as a name; an image without a name is the
+        // lesser surprise.
+        let text = annotations.get(*key).filter(|text| text.contains(['/', ':']))?;
+        let reference = Reference::parse_normalized(text).ok()?;
+        reference.digest().is_none().then(|| reference.with_default_tag())
+    })
 }
 
 /// All images of an OCI layout that suit `platform`.
 pub(super) fn images(files: &mut Files, platform: &Platform) -> Result<Vec<ArchiveImage>> {
     let index: Index = files.document(INDEX)?.parse(INDEX)?;
-    let descriptors: Vec<Descriptor> = index.manifests.unwrap_or_default();
+    let descriptors = index.into_descriptors();
     if descriptors.len() > IMAGE_COUNT_MAX {
         return Err(Error::TooLarge { what: "the list of images".to_owned(), limit: IMAGE_COUNT_MAX as u64 });
     }
     let mut images: Vec<ArchiveImage> = Vec::new();
     for descriptor in suitable(descriptors, platform)? {
-        let name = descriptor.name();
+        let name = name(&descriptor);
         let manifest = manifest(files, descriptor, platform)?;
         let known = images
             .iter_mut()
@@ -127,13 +74,13 @@ fn manifest(files: &mut Files, descriptor: Descriptor, platform: &Platform) -> R
     let mut descriptor = descriptor;
     for _ in 0..DEPTH_MAX {
         let kind = manifest_kind(&descriptor.media_type)?;
-        let digest = descriptor.parsed_digest()?;
+        let digest = descriptor.digest()?;
         let document = files.blob(&digest, Some(descriptor.size))?;
         if kind == ManifestKind::Manifest {
             return Ok(document);
         }
         let index: Index = document.parse(&format!("index {digest}"))?;
-        let first = suitable(index.manifests.unwrap_or_default(), platform)?.into_iter().next();
+        let first = suitable(index.into_descriptors(), platform)?.into_iter().next();
         descriptor = first.ok_or_else(|| Error::NoPlatform { platform: platform.to_string() })?;
     }
     Err(Error::invalid(INDEX, "its indexes are nested too deeply"))
@@ -142,9 +89,9 @@ fn manifest(files: &mut Files, descriptor: Descriptor, platform: &Platform) -> R
 fn image(files: &mut Files, document: Document) -> Result<ArchiveImage> {
     let manifest: Manifest = document.parse(&format!("manifest {}", document.digest()))?;
     check_config(&manifest.config.media_type)?;
-    let config = files.blob(&manifest.config.parsed_digest()?, Some(manifest.config.size))?;
+    let config = files.blob(&manifest.config.digest()?, Some(manifest.config.size))?;
     let config = ImageConfig::parse(config)?;
-    let descriptors = manifest.layers.unwrap_or_default();
+    let descriptors = manifest.layers().to_vec();
     config.check_layer_count(descriptors.len())?;
     let layers = descriptors.into_iter().zip(config.diff_ids());
     let layers =
@@ -154,7 +101,7 @@ fn image(files: &mut Files, document: Document) -> Result<ArchiveImage> {
 
 fn layer(files: &Files, descriptor: Descriptor, diff_id: &Digest) -> Result<ArchiveLayer> {
     check_layer(&descriptor.media_type)?;
-    let digest = descriptor.parsed_digest()?;
+    let digest = descriptor.digest()?;
     let name = blob_name(&digest);
     let section = files.section(&name)?;
     check_size(&name, &section, Some(descriptor.size))?;

@@ -1,7 +1,7 @@
 //! Where an archive's bytes lie: in the given file itself, or in an unlinked temporary copy if it
 //! came through a pipe or was compressed.
 
-use super::compression::{Compression, Decoder, with_magic};
+use super::compression::{Compression, Decoder, WindowLimit, with_magic};
 use crate::error::{Error, Result};
 use rustix::fs::{FileType, Mode, OFlags, SeekFrom};
 use std::fs::File;
@@ -102,7 +102,7 @@ fn unnamed_file(directory: &Path) -> Result<File> {
 
 fn spool(input: File, directory: &Path) -> Result<Section> {
     let mut file = unnamed_file(directory)?;
-    let mut decoder = Decoder::new(with_magic(input, BUFFER_SIZE)?)?;
+    let mut decoder = Decoder::new(with_magic(input, BUFFER_SIZE)?, WindowLimit::Archive)?;
     let mut buffer = vec![0u8; BUFFER_SIZE];
     loop {
         let count = match decoder.read(&mut buffer) {

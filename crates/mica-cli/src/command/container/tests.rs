@@ -124,7 +124,8 @@ fn a_missing_image_is_fetched_unless_told_otherwise() {
     let ran = run("run -d other", &engine);
     assert_eq!(ran.code, 125);
     assert!(
-        ran.error.starts_with("Unable to find image 'other:latest' locally\nmica: other is not embedded")
+        ran.error
+            .starts_with("Unable to find image 'other:latest' locally\nmica: manifest for other not found")
     );
     assert_eq!(ran.requests, ["create other", "inspect image other", "pull other"]);
     let ran = run("run -d --pull never other", &engine);
@@ -227,7 +228,7 @@ fn failures_are_summed_up_as_docker_does() {
     let ran = run("rename one other", &engine);
     assert_eq!(ran.error, "Error: No such container: one\nError: failed to rename container named one\n");
     let ran = run("create other", &engine);
-    assert!(ran.code == 1 && ran.error.contains("\nError: other is not embedded"), "{}", ran.error);
+    assert!(ran.code == 1 && ran.error.contains("\nError: manifest for other not found"), "{}", ran.error);
 }
 
 #[test]

@@ -54,6 +54,8 @@ pub(crate) enum Audience {
     Terminals,
     /// People with bars, and programs with lines.
     Everybody,
+    /// The same, with the lines on standard error, as standard output belongs to somebody else.
+    Bystanders,
 }
 
 /// What hears of the work on each layer.
@@ -62,9 +64,13 @@ pub(crate) fn progress(context: &Context<'_>, audience: Audience) -> Progress {
         Audience::Nobody => Manner::Quiet,
         _ if context.terminals().error => Manner::Live,
         Audience::Terminals => Manner::Quiet,
-        Audience::Everybody => Manner::Plain,
+        Audience::Everybody | Audience::Bystanders => Manner::Plain,
     };
-    let lines: Box<dyn Write + Send> = match context.output_descriptor().try_clone_to_owned() {
+    let descriptor = match audience {
+        Audience::Bystanders => context.error_descriptor(),
+        _ => context.output_descriptor(),
+    };
+    let lines: Box<dyn Write + Send> = match descriptor.try_clone_to_owned() {
         Ok(output) => Box::new(File::from(output)),
         Err(_) => Box::new(std::io::sink()),
     };

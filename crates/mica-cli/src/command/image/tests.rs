@@ -154,9 +154,11 @@ fn pull_says_whether_anything_changed() {
     );
     let engine = FakeEngine::default().will("image_pull", Ok("sha256:0".to_owned()));
     assert_eq!(run(&engine, &["pull", "-q", "hello:1"]), ran(0, "hello:1\n", ""));
-    let planned = run(&FakeEngine::default(), &["pull", "-a", "hello"]);
-    assert_eq!(planned.0, 125);
-    assert!(planned.2.starts_with("--all-tags is not supported yet by mica"), "{}", planned.2);
+    let engine = FakeEngine::default().will("image_pull", Ok("sha256:0".to_owned()));
+    let (code, output, _) = run(&engine, &["pull", "-a", "hello"]);
+    assert!(code == 0 && output.ends_with("\ndocker.io/library/hello\n"), "{output}");
+    let refused = run(&FakeEngine::default(), &["pull", "--disable-content-trust=false", "hello"]);
+    assert!(refused.0 != 0 && refused.2.contains("Notary"), "{}", refused.2);
 }
 
 fn image(tags: &[&str]) -> ImageSummary {

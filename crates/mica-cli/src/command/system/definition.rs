@@ -144,10 +144,10 @@ mod tests {
     #[test]
     fn planned_flags_are_told_apart() {
         let definition = definition();
-        let pull = definition.commands.iter().find(|entry| entry.paths.contains(&"pull")).unwrap();
-        let status = |name: &str| pull.flags.iter().find(|flag| flag.name == name).map(|flag| flag.status);
+        let run = definition.commands.iter().find(|entry| entry.paths.contains(&"run")).unwrap();
+        let status = |name: &str| run.flags.iter().find(|flag| flag.name == name).map(|flag| flag.status);
         assert_eq!(status("--quiet"), Some("supported"));
-        assert_eq!(status("--all-tags"), Some("planned"));
+        assert_eq!(status("--disable-content-trust"), Some("planned"));
         assert_eq!(status("--nonsense"), None);
     }
 }

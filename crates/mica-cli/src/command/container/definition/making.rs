@@ -4,6 +4,7 @@ use crate::command::container::definition::request::{Definition, Pull};
 use crate::command::image::{self, Audience};
 use crate::context::Context;
 use crate::report::Failure;
+use mica_api::types::image::PullRequest;
 use mica_api::{Engine, Error, Result as EngineResult};
 use mica_model::ErrorKind;
 use std::fs::{self, File, OpenOptions};
@@ -105,14 +106,18 @@ impl Drop for IdFile {
     }
 }
 
-/// Results go to standard output, which belongs to the program; so bars are for terminals only.
+/// Results go to standard output, which belongs to the program; so the rest goes beside it.
 fn fetch(definition: &Definition, context: &Context<'_>) -> Result<(), Failure> {
-    let audience = if definition.is_pull_quiet { Audience::Nobody } else { Audience::Terminals };
+    let audience = if definition.is_pull_quiet { Audience::Nobody } else { Audience::Bystanders };
     let progress = image::progress(context, audience);
-    let request = &definition.request;
-    let pulled = context
-        .engine()?
-        .image_pull(&request.config.image, &request.platform, &|event| progress.report(&event));
+    let keyring = context.keyring();
+    let request = PullRequest {
+        reference: definition.request.config.image.clone(),
+        platform: definition.request.platform.clone(),
+        all_tags: false,
+        access: context.registry_access(&keyring),
+    };
+    let pulled = context.engine()?.image_pull(&request, &|event| progress.report(&event));
     pulled.map(drop).map_err(Failure::launch)
 }
 

@@ -1,0 +1,106 @@
+//! Where images came from and went to: their manifests in repositories, and the blobs of their layers there.
+//!
+//! With it an image is pushed on with the digests that it came with, and layers that a registry already
+//! has are not sent to it again.
+
+use crate::database::{Database, query};
+use crate::error::Result;
+use mica_image::{Descriptor, Document};
+use mica_model::{Digest, Reference};
+use rusqlite::{Transaction, params};
+
+/// A layer as it lies in a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LayerBlob {
+    pub(crate) diff_id: Digest,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    pub(crate) media_type: String,
+}
+
+/// An image's manifest in a repository.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    /// Domain and path, as [`Reference::name`] gives them.
+    pub(crate) repository: String,
+    pub(crate) manifest: Document,
+    pub(crate) media_type: String,
+    pub(crate) layers: Vec<LayerBlob>,
+}
+
+impl LayerBlob {
+    /// The layers that a manifest lists, each with its diffID.
+    pub(crate) fn all(layers: &[Descriptor], diff_ids: &[Digest]) -> Result<Vec<Self>> {
+        layers
+            .iter()
+            .zip(diff_ids)
+            .map(|(layer, diff_id)| {
+                Ok(Self {
+                    diff_id: *diff_id,
+                    digest: layer.digest()?,
+                    size: layer.size,
+                    media_type: layer.media_type.clone(),
+                })
+            })
+            .collect()
+    }
+}
+
+impl Origin {
+    pub(crate) fn insert(&self, transaction: &Transaction<'_>, image_id: &Digest) -> Result<()> {
+        transaction
+            .execute(
+                "INSERT OR REPLACE INTO manifest (digest, repository, image_id, media_type) VALUES (?1,?2,?3,?4)",
+                params![
+                    self.manifest.digest().to_string(),
+                    self.repository,
+                    image_id.to_string(),
+                    self.media_type
+                ],
+            )
+            .map_err(query)?;
+        for layer in &self.layers {
+            transaction
+                .execute(
+                    "INSERT OR REPLACE INTO layer_blob (diff_id, digest, repository, media_type, size) \
+                     VALUES (?1,?2,?3,?4,?5)",
+                    params![
+                        layer.diff_id.to_string(),
+                        layer.digest.to_string(),
+                        self.repository,
+                        layer.media_type,
+                        i64::try_from(layer.size).unwrap_or(i64::MAX)
+                    ],
+                )
+                .map_err(query)?;
+        }
+        Ok(())
+    }
+}
+
+/// Digests of all manifests that belong to an image which is here.
+pub(crate) fn manifests(database: &Database) -> Result<Vec<Digest>> {
+    database.read(|connection| {
+        let mut statement = connection
+            .prepare("SELECT DISTINCT digest FROM manifest WHERE image_id IN (SELECT id FROM image)")?;
+        let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+        rows.filter_map(|row| row.map(|text| text.parse().ok()).transpose()).collect()
+    })
+}
+
+/// Forgets what was known of images and layers that are gone.
+pub(crate) fn forget(transaction: &Transaction<'_>, diff_ids: &[Digest]) -> Result<()> {
+    transaction
+        .execute("DELETE FROM manifest WHERE image_id NOT IN (SELECT id FROM image)", [])
+        .map_err(query)?;
+    let kept = serde_json::to_string(diff_ids).unwrap_or_default();
+    transaction
+        .execute("DELETE FROM layer_blob WHERE diff_id NOT IN (SELECT value FROM json_each(?1))", [kept])
+        .map_err(query)?;
+    Ok(())
+}
+
+/// The repository of a name, as records have it.
+pub(crate) fn repository(name: &Reference) -> String {
+    name.name()
+}

@@ -1,0 +1,226 @@
+//! What can go wrong between us and a registry.
+
+use mica_model::{Digest, ErrorKind};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why something did not come from a registry or go there.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody could be reached at an address, or the connection broke too often.
+    #[error("{method} {address}")]
+    Transport {
+        /// The method of the request.
+        method: &'static str,
+        /// The address, without its query.
+        address: String,
+        /// Why.
+        #[source]
+        source: TransportError,
+    },
+    /// The registry refused.
+    #[error("{method} {address}: {refusal}")]
+    Refused {
+        /// The method of the request.
+        method: &'static str,
+        /// The address, without its query.
+        address: String,
+        /// Its words.
+        refusal: Refusal,
+    },
+    /// The registry wants to know who asks, and nobody told us, or it does not believe it.
+    #[error("{registry}: {reason}")]
+    Unauthorized {
+        /// Whose credentials are missing.
+        registry: String,
+        /// In docker's words.
+        reason: String,
+    },
+    /// What the registry answers does not follow the protocol.
+    #[error("{address}: {reason}")]
+    Protocol {
+        /// The address, without its query.
+        address: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Content is longer than it may be.
+    #[error("{what} is larger than the limit of {limit} bytes")]
+    TooLarge {
+        /// What.
+        what: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// Content has another size than was promised.
+    #[error("{what} has {actual} bytes, not {expected} as promised")]
+    Size {
+        /// What.
+        what: String,
+        /// What was promised.
+        expected: u64,
+        /// What came.
+        actual: u64,
+    },
+    /// A file that says how a registry is reached cannot be used.
+    #[error("{path:?}: {reason}")]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The reader of what is to be sent failed.
+    #[error("read what is to be sent")]
+    Source {
+        /// Its words.
+        #[source]
+        source: io::Error,
+    },
+    /// What was sent is not what was announced.
+    #[error("the content to be sent has digest {actual}, not {expected}")]
+    Digest {
+        /// What was announced.
+        expected: Digest,
+        /// What it is.
+        actual: Digest,
+    },
+}
+
+/// Why a connection could not be made or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The name has no address.
+    #[error("no such host: {host}")]
+    Name {
+        /// The name.
+        host: String,
+    },
+    /// The other side does not speak TLS as it should.
+    #[error("{reason}")]
+    Tls {
+        /// In the words of the TLS library.
+        reason: String,
+    },
+    /// A configured limit of time passed.
+    #[error("{reason}")]
+    Timeout {
+        /// What did not come.
+        reason: String,
+    },
+    /// Nobody listens there.
+    #[error("connection refused")]
+    Refused,
+    /// What the system or the protocol says.
+    #[error("{reason}")]
+    Connection {
+        /// Its words.
+        reason: String,
+    },
+}
+
+impl TransportError {
+    /// Whether it may be otherwise in a moment.
+    pub(crate) const fn is_passing(&self) -> bool {
+        matches!(self, Self::Connection { .. })
+    }
+}
+
+/// What a registry says when it refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// The registry's code: `MANIFEST_UNKNOWN`; empty if it gave none.
+    pub code: String,
+    /// The registry's words, made safe for a terminal.
+    pub message: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = self.code.to_lowercase().replace('_', " ");
+        match (code.as_str(), self.message.as_str()) {
+            ("", "") => write!(formatter, "unexpected status {}", self.status),
+            ("", message) => write!(formatter, "status {}: {message}", self.status),
+            (code, "") => formatter.write_str(code),
+            (code, message) => write!(formatter, "{code}: {message}"),
+        }
+    }
+}
+
+impl Error {
+    /// Which branch a caller may take.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Transport { .. } => ErrorKind::Unavailable,
+            Self::Refused { refusal, .. } => match refusal.status {
+                404 => ErrorKind::NotFound,
+                401 | 403 => ErrorKind::Unauthorized,
+                408 | 429 | 500..=599 => ErrorKind::Unavailable,
+                _ => ErrorKind::InvalidArgument,
+            },
+            Self::Unauthorized { .. } => ErrorKind::Unauthorized,
+            Self::Protocol { .. } | Self::TooLarge { .. } | Self::Size { .. } => ErrorKind::InvalidArgument,
+            Self::Configuration { .. } => ErrorKind::InvalidArgument,
+            Self::Source { .. } | Self::Digest { .. } => ErrorKind::Internal,
+        }
+    }
+
+    /// Whether the registry says that it does not have it.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Refused { refusal, .. } if refusal.status == 404)
+    }
+
+    pub(crate) fn protocol(address: &str, reason: impl Into<String>) -> Self {
+        Self::Protocol { address: without_query(address).to_owned(), reason: reason.into() }
+    }
+}
+
+/// An address without what may be a signature or a secret.
+pub(crate) fn without_query(address: &str) -> &str {
+    address.split(['?', '#']).next().unwrap_or_default()
+}
+
+/// The longest text that is taken over from a registry, in characters.
+const WORDS_MAX: usize = 300;
+
+/// A text of a registry, cut short and without what a terminal would obey.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars()
+        .take(WORDS_MAX)
+        .map(|letter| if is_printable(letter) { letter } else { '\u{fffd}' })
+        .collect()
+}
+
+fn is_printable(letter: char) -> bool {
+    let is_direction =
+        matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !letter.is_control() && !is_direction
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_registry_cannot_command_a_terminal() {
+        let text = harmless("a\u{1b}[31m\rb\u{202e}c");
+        assert_eq!(text, "a\u{fffd}[31m\u{fffd}b\u{fffd}c");
+        assert_eq!(harmless(&"x".repeat(10_000)).len(), WORDS_MAX);
+    }
+
+    #[test]
+    fn refusals_are_told_as_docker_does() {
+        let refusal = |code: &str, message: &str| {
+            Refusal { status: 404, code: code.to_owned(), message: message.to_owned() }.to_string()
+        };
+        assert_eq!(refusal("MANIFEST_UNKNOWN", "manifest unknown"), "manifest unknown: manifest unknown");
+        assert_eq!(refusal("", ""), "unexpected status 404");
+        assert_eq!(without_query("https://h/v2/?token=x"), "https://h/v2/");
+    }
+}

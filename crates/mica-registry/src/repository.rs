@@ -1,0 +1,245 @@
+//! What can be asked of a repository: its manifests, blobs and tags, of its mirrors and of itself.
+
+use crate::blob::BlobReader;
+use crate::endpoint::{Capabilities, endpoints};
+use crate::error::{Error, Result};
+use crate::session::{Session, join};
+use crate::settings::Settings;
+use crate::tls::SystemRoots;
+use crate::wire::{Answer, Order};
+use mica_model::{Digest, Reference, RegistryAccess};
+use serde::Deserialize;
+use std::io::Read;
+use std::sync::Arc;
+
+/// The longest manifest, in bytes; the registries' own limit.
+const MANIFEST_SIZE_MAX: u64 = 4 << 20;
+/// The most tags that are taken from one repository.
+const TAG_COUNT_MAX: usize = 100_000;
+/// The most pages of tags that are read.
+const PAGE_COUNT_MAX: usize = 1000;
+
+/// What we can read, best first, as `Accept` wants it.
+const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json, \
+    application/vnd.docker.distribution.manifest.v1+prettyjws, */*";
+
+/// The registries of the world, as the machine's configuration sees them.
+#[derive(Debug)]
+pub struct Registries {
+    settings: Arc<Settings>,
+    roots: Arc<SystemRoots>,
+}
+
+/// What is going to be done with a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Content comes from it.
+    Pull,
+    /// Content goes there.
+    Push,
+}
+
+/// One repository.
+#[derive(Debug)]
+pub struct Repository<'a> {
+    sessions: Vec<Session<'a>>,
+    path: String,
+    name: String,
+}
+
+/// A manifest as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedManifest {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What the registry says it is, without parameters; may be empty.
+    pub media_type: String,
+}
+
+impl Registries {
+    /// The registries, as `settings` says that they are reached.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings: Arc::new(settings), roots: Arc::default() }
+    }
+
+    /// The repository that `reference` is in.
+    ///
+    /// # Errors
+    /// A file about the registry cannot be used.
+    pub fn repository<'a>(
+        &self,
+        reference: &Reference,
+        purpose: Purpose,
+        access: &'a RegistryAccess<'a>,
+    ) -> Result<Repository<'a>> {
+        let actions = match purpose {
+            Purpose::Pull => "pull",
+            Purpose::Push => "pull,push",
+        };
+        let scopes = vec![format!("repository:{}:{actions}", reference.path())];
+        self.repository_with_scopes(reference, purpose, access, &scopes)
+    }
+
+    /// The same, with rights to mount from other repositories of the registry.
+    ///
+    /// # Errors
+    /// A file about the registry cannot be used.
+    pub fn repository_mounting<'a>(
+        &self,
+        reference: &Reference,
+        sources: &[String],
+        access: &'a RegistryAccess<'a>,
+    ) -> Result<Repository<'a>> {
+        let mut scopes = vec![format!("repository:{}:pull,push", reference.path())];
+        scopes.extend(sources.iter().map(|path| format!("repository:{path}:pull")));
+        self.repository_with_scopes(reference, Purpose::Push, access, &scopes)
+    }
+
+    fn repository_with_scopes<'a>(
+        &self,
+        reference: &Reference,
+        purpose: Purpose,
+        access: &'a RegistryAccess<'a>,
+        scopes: &[String],
+    ) -> Result<Repository<'a>> {
+        let sessions = endpoints(reference.domain(), &self.settings)?
+            .into_iter()
+            .filter(|endpoint| match purpose {
+                Purpose::Pull => endpoint.capabilities.pull || endpoint.capabilities.resolve,
+                Purpose::Push => endpoint.capabilities.push,
+            })
+            .map(|endpoint| Session::new(endpoint, &self.settings, &self.roots, access, scopes.to_vec()))
+            .collect();
+        Ok(Repository { sessions, path: reference.path().to_owned(), name: reference.familiar_name() })
+    }
+}
+
+impl<'a> Repository<'a> {
+    /// The digest that a tag means now, if the registry tells.
+    ///
+    /// # Errors
+    /// As [`Repository::manifest`].
+    pub fn resolve(&self, tag: &str) -> Result<Option<Digest>> {
+        let answer =
+            self.first(|capabilities| capabilities.resolve, |session| self.ask(session, "HEAD", tag))?;
+        let header = answer.headers().get("docker-content-digest");
+        Ok(header.and_then(|value| value.to_str().ok()?.parse().ok()))
+    }
+
+    /// A manifest by tag or digest. It is not compared with the digest.
+    ///
+    /// # Errors
+    /// Nobody has it, or it is no manifest that could be read.
+    pub fn manifest(&self, tag_or_digest: &str) -> Result<FetchedManifest> {
+        let is_digest = tag_or_digest.contains(':');
+        self.first(
+            |capabilities| if is_digest { capabilities.pull } else { capabilities.resolve },
+            |session| read_manifest(self.ask(session, "GET", tag_or_digest)?, &self.name),
+        )
+    }
+
+    fn ask(&self, session: &Session<'a>, method: &'static str, tag_or_digest: &str) -> Result<Answer> {
+        let path = session.path(&format!("/{}/manifests/{tag_or_digest}", self.path));
+        session.call(|| Order::new(method, path.clone()).header("accept", MANIFEST_TYPES))
+    }
+
+    /// Starts to read a blob of `size` bytes at `offset`. It is not compared with its digest.
+    ///
+    /// # Errors
+    /// Nobody has it, or it has another size.
+    pub fn blob(&self, digest: Digest, size: u64, offset: u64) -> Result<BlobReader<'_>> {
+        self.first(
+            |capabilities| capabilities.pull,
+            |session| {
+                let path = session.path(&format!("/{}/blobs/{digest}", self.path));
+                BlobReader::open(session, path, size, offset)
+            },
+        )
+    }
+
+    /// All tags, as the registry orders them.
+    ///
+    /// # Errors
+    /// There is no such repository, or the list cannot be read.
+    pub fn tags(&self) -> Result<Vec<String>> {
+        self.first(|capabilities| capabilities.resolve, |session| self.tags_of(session))
+    }
+
+    fn tags_of(&self, session: &Session<'a>) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Page {
+            tags: Option<Vec<String>>,
+        }
+        let mut tags = Vec::new();
+        let mut address = session.path(&format!("/{}/tags/list", self.path));
+        for _ in 0..PAGE_COUNT_MAX {
+            let answer = session.call(|| Order::new("GET", address.clone()))?;
+            let next = next_page(&answer);
+            let bytes = read_bounded(answer, MANIFEST_SIZE_MAX, "the list of tags")?;
+            let page: Page = serde_json::from_slice(&bytes)
+                .map_err(|error| Error::protocol(&address, format!("malformed list of tags: {error}")))?;
+            tags.extend(page.tags.unwrap_or_default());
+            if tags.len() > TAG_COUNT_MAX {
+                return Err(Error::TooLarge {
+                    what: "the list of tags".to_owned(),
+                    limit: TAG_COUNT_MAX as u64,
+                });
+            }
+            match next {
+                // Only ever at the same endpoint, whatever host is written there.
+                Some(next) => address = path_of(&join(&format!("https://x{address}"), &next)),
+                None => return Ok(tags),
+            }
+        }
+        Err(Error::protocol(&address, "the list of tags has no end"))
+    }
+
+    /// Asks one endpoint after the other; the registry's own failure is the one to tell.
+    fn first<'s, T>(
+        &'s self,
+        suits: impl Fn(&Capabilities) -> bool,
+        ask: impl Fn(&'s Session<'a>) -> Result<T>,
+    ) -> Result<T> {
+        let mut outcome = None;
+        for session in self.sessions.iter().filter(|session| suits(&session.endpoint.capabilities)) {
+            match ask(session) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => outcome = Some(error),
+            }
+        }
+        Err(outcome.unwrap_or_else(|| Error::protocol(&self.name, "no configured host can do this")))
+    }
+}
+
+fn read_manifest(answer: Answer, name: &str) -> Result<FetchedManifest> {
+    let header = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
+    let media_type = header.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned();
+    let bytes = read_bounded(answer, MANIFEST_SIZE_MAX, &format!("the manifest of {name}"))?;
+    Ok(FetchedManifest { bytes, media_type })
+}
+
+/// Reads an answer whole, unless it is too long.
+pub(crate) fn read_bounded(answer: Answer, limit: u64, what: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut body = answer.into_body().into_reader().take(limit + 1);
+    body.read_to_end(&mut bytes).map_err(|error| Error::protocol(what, error.to_string()))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::TooLarge { what: what.to_owned(), limit });
+    }
+    Ok(bytes)
+}
+
+/// `Link: <address>; rel="next"`.
+fn next_page(answer: &Answer) -> Option<String> {
+    let link = answer.headers().get("link")?.to_str().ok()?;
+    let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
+    rest.contains("next").then(|| address.to_owned())
+}
+
+fn path_of(address: &str) -> String {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.find('/').map_or_else(|| "/".to_owned(), |place| rest[place..].to_owned())
+}
