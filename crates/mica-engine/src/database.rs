@@ -9,6 +9,8 @@
 //! folding waits for the disk. It has to happen often, for whoever opens the database while nobody
 //! else has it open reads the whole log once (SQLite, "WAL-mode File Format", 2.2).
 
+mod shared_memory;
+
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use rusqlite::config::DbConfig;
@@ -38,6 +40,7 @@ impl Database {
     /// Opens the database of a store, making it when it is new.
     pub(crate) fn open(disk: &Disk) -> Result<Self> {
         let path = disk.database();
+        shared_memory::secure(&path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
