@@ -23,6 +23,7 @@ mod container_stop;
 mod container_streams;
 mod container_userns;
 mod container_volumes;
+mod container_volumes_hostile;
 mod fault;
 mod fault_damage;
 mod fault_disk;

@@ -39,10 +39,10 @@ impl Local {
                 VolumeRecord::delete(transaction, name)
             })
         };
-        let delete = || drop(mica_snapshot::remove_tree(&trash));
-        self.make_room_for(attempt, delete)?;
+        // All of it: this is about room.
+        self.make_room_for(attempt, || drop(mica_snapshot::remove_tree(&trash)))?;
         self.events.append(&events::volume("destroy", name, &[]));
-        delete();
+        let _ = mica_snapshot::remove_tree_within(&trash, &self.effort);
         Ok(())
     }
 
