@@ -22,6 +22,8 @@ pub struct Options {
     pub no_cache_stages: Vec<String>,
     /// `--build-context`: what names mean.
     pub contexts: BTreeMap<String, NamedContext>,
+    /// What else decides what a `RUN` does: the network, hosts and limits of the build, as a text.
+    pub run_settings: String,
 }
 
 impl Options {

@@ -305,3 +305,23 @@ fn privileged_triggers_of_a_base_run_in_what_stands_on_it() {
         .success()
         .stderr_contains("triggered");
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_flags_for_commands_reach_them_and_decide_what_is_known() {
+    let world = World::with_busybox();
+    let dockerfile = "FROM busybox\nRUN cat /etc/hosts; ulimit -n; df -m /dev/shm | tail -1\n";
+    let directory = context(&world, &[("Dockerfile", dockerfile)]);
+    let run = |flags: &[&str]| {
+        let arguments = [&["build", "-t", "built"], flags, &["."]].concat();
+        world.invoke(arguments).directory(&directory).run()
+    };
+    let flags = ["--add-host", "there:10.1.2.3", "--ulimit", "nofile=77:99", "--shm-size", "8m"];
+    let first = run(&flags);
+    first.success().stderr_contains("10.1.2.3\tthere").stderr_contains(" 77\n").stderr_contains(" 8 ");
+    run(&flags).success().stderr_contains("CACHED");
+    assert!(!run(&[]).success().stderr().contains("CACHED"));
+    run(&["--add-host", "there"]).failure();
+    run(&["--platform", "linux/s390x"]).failure().stderr_contains("platform");
+    run(&["--platform", "linux/amd64,linux/arm64"]).failure().stderr_contains("several platforms");
+}

@@ -24,7 +24,7 @@ impl StageRun<'_> {
         let step = self.run_step(site, instruction, (run, mounts))?;
         let shown = instruction.text.clone();
         let created_by = self.created_by(&step);
-        let mut key = cache::of_run(&self.image.root, &step);
+        let mut key = cache::of_run(&self.image.root, &step).text(&self.plan.options.run_settings);
         for mount in &step.mounts {
             let (origin, path) = match &mount.what {
                 Mounted::Files { origin, path } => (origin, path.as_str()),

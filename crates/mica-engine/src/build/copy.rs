@@ -323,6 +323,9 @@ fn check_remote(step: &CopyStep) -> Result<()> {
         Some(url) => Err(Error::Unsupported {
             what: format!("ADD of {url}: files of other hosts are not supported yet"),
         }),
+        None if step.add.as_ref().is_some_and(|add| add.checksum.is_some()) => {
+            Err(Error::invalid("checksum can't be specified for local sources"))
+        }
         None => Ok(()),
     }
 }

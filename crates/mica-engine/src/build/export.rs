@@ -5,9 +5,9 @@ use super::worker::Builder;
 use crate::error::Result;
 use crate::events;
 use crate::image::import::missing;
+use crate::image::load::wanted_platform;
 use crate::image::record::ImageRecord;
 use crate::image::register::{Fresh, NewRecord, check_depth};
-use crate::system;
 use mica_api::types::build::{BuildEvent, BuildOutcome};
 use mica_build::image::{Config, Image};
 use mica_image::{History, ImageConfig, NewImage};
@@ -81,7 +81,9 @@ impl Builder<'_> {
             None => NewImage::default(),
         };
         if new.architecture.is_empty() {
-            new.architecture = system::architecture().to_owned();
+            // Nothing of another machine was needed.
+            let platform = wanted_platform(&self.request.platform)?;
+            (new.architecture, new.variant) = (platform.architecture, platform.variant);
         }
         if new.os.is_empty() {
             new.os = "linux".to_owned();

@@ -30,6 +30,7 @@ impl Local {
     /// Builds what is asked for.
     pub(crate) fn build(&self, request: &BuildRequest, listener: BuildListener<'_>) -> Result<BuildOutcome> {
         check_entitlements(request)?;
+        check_platforms(request)?;
         let names = request.tags.iter().map(|tag| crate::image::tag::parse_target(tag));
         let names = names.collect::<Result<Vec<_>>>()?;
         // While it is held, nobody deletes layers that are not in an image yet.
@@ -130,7 +131,20 @@ fn options(request: &BuildRequest) -> Options {
         no_cache: request.no_cache,
         no_cache_stages: request.no_cache_stages.clone(),
         contexts: contexts.collect(),
+        run_settings: format!(
+            "{:?}",
+            (&request.network, &request.extra_hosts, request.shm_size_bytes, &request.ulimits)
+        ),
     }
+}
+
+/// A result for several platforms would need as many builds.
+fn check_platforms(request: &BuildRequest) -> Result<()> {
+    if request.platform.contains(',') {
+        let what = "a build for several platforms at once is not supported yet: build for each of them";
+        return Err(Error::Unsupported { what: what.to_owned() });
+    }
+    crate::image::load::wanted_platform(&request.platform).map(drop)
 }
 
 fn check_entitlements(request: &BuildRequest) -> Result<()> {

@@ -40,11 +40,7 @@ impl Local {
                 gone.push(record);
             }
         }
-        let (mounts, steps): (Vec<_>, Vec<_>) = gone.into_iter().partition(|record| record.kind == MOUNT);
-        self.forget_steps(&steps.into_iter().map(|record| record.id).collect::<Vec<_>>())?;
-        for mount in mounts {
-            mica_snapshot::remove_tree(&self.disk.build_caches().join(mount.id))?;
-        }
+        self.forget_records(gone)?;
         // Digests of contexts cost nothing to find again.
         if options.all && options.keep_bytes.is_none() && options.keep_seconds.is_none() {
             let _ = mica_snapshot::remove_tree(&self.disk.build_memory());
@@ -52,6 +48,36 @@ impl Local {
         self.tidy_containers();
         self.tidy_images();
         Ok(pruned)
+    }
+
+    /// Keeps what builds leave within bounds: what was not used for long goes, and what was used
+    /// least recently where it has become too much.
+    pub(crate) fn bound_build_cache(&self) -> Result<()> {
+        let now = Timestamp::from(std::time::SystemTime::now()).seconds();
+        let bound = self.build_cache_bound();
+        let mut kept_bytes = 0;
+        let mut records = self.build_cache()?;
+        records.sort_by_key(|record| std::cmp::Reverse(record.last_used));
+        records.retain(|record| {
+            kept_bytes += record.size;
+            kept_bytes > bound || now - record.last_used > UNUSED_SECONDS_MAX
+        });
+        if records.is_empty() { Ok(()) } else { self.forget_records(records) }
+    }
+
+    /// A tenth of the disk, and not less than what a few builds need.
+    fn build_cache_bound(&self) -> u64 {
+        let disk = rustix::fs::statvfs(self.disk.root()).map_or(0, |disk| disk.f_blocks * disk.f_frsize);
+        (disk / 10).max(CACHE_BYTES_MIN)
+    }
+
+    fn forget_records(&self, records: Vec<BuildCacheRecord>) -> Result<()> {
+        let (mounts, steps): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.kind == MOUNT);
+        self.forget_steps(&steps.into_iter().map(|record| record.id).collect::<Vec<_>>())?;
+        for mount in mounts {
+            mica_snapshot::remove_tree(&self.disk.build_caches().join(mount.id))?;
+        }
+        Ok(())
     }
 
     fn image_layers(&self) -> Result<HashSet<Digest>> {
@@ -65,6 +91,12 @@ impl Local {
         entries.flatten().filter_map(|entry| cache_mount(&entry.path())).collect()
     }
 }
+
+/// How long a step may be unused: sixty days.
+const UNUSED_SECONDS_MAX: i64 = 60 * 24 * 3600;
+
+/// What builds may leave in any case: ten gibibytes.
+const CACHE_BYTES_MIN: u64 = 10 << 30;
 
 /// The kind of a directory that steps keep, in docker's word.
 const MOUNT: &str = "exec.cachemount";

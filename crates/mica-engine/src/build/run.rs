@@ -33,6 +33,7 @@ impl Builder<'_> {
         let definition = self.definition(step, &mounts, layers)?;
         let record = record(&place.id, &definition);
         self.local.write_host_files(&place.disk, &definition)?;
+        self.add_hosts(&place)?;
         let attach = AttachStreams { stdin: false, stdout: true, stderr: true };
         let options = StartOptions { attach: Some(attach), ..StartOptions::default() };
         let (mut plan, _) = self.local.start_plan(&record, &definition, &options)?;
@@ -72,6 +73,26 @@ impl Builder<'_> {
         self.register(layer)
     }
 
+    /// Appends what `--add-host` says to the names that the command knows.
+    fn add_hosts(&self, place: &Place) -> Result<()> {
+        let path = place.disk.hosts();
+        let mut hosts = std::fs::read_to_string(&path).map_err(|source| Error::io("read", &path, source))?;
+        for typed in &self.request.extra_hosts {
+            let (name, address) = typed
+                .split_once(['=', ':'])
+                .ok_or_else(|| Error::invalid(format!("bad format for add-host: {typed:?}")))?;
+            let address = address.trim_matches(['[', ']']);
+            let address: std::net::IpAddr = address
+                .parse()
+                .map_err(|_| Error::invalid(format!("invalid IP address in add-host: {address:?}")))?;
+            if name.is_empty() || name.contains(char::is_whitespace) {
+                return Err(Error::invalid(format!("bad format for add-host: {typed:?}")));
+            }
+            hosts.push_str(&format!("{address}\t{name}\n"));
+        }
+        crate::disk::write_file(&path, hosts.as_bytes())
+    }
+
     fn check_rights(&self, step: &RunStep) -> Result<()> {
         let is_allowed = |right: &str| self.request.entitlements.iter().any(|given| given == right);
         let lacks =
@@ -98,7 +119,6 @@ impl Builder<'_> {
             // Nothing of it is kept if the host crashes.
             auto_remove: true,
             privileged: step.is_insecure,
-            extra_hosts: Some(request.extra_hosts.clone()).filter(|hosts| !hosts.is_empty()),
             resources: Resources {
                 ulimits: Some(request.ulimits.clone()).filter(|limits| !limits.is_empty()),
                 cgroup_parent: request.cgroup_parent.clone(),

@@ -4,12 +4,14 @@ use super::cache::Row;
 use super::context::{Context, Tree};
 use crate::Local;
 use crate::error::{Error, Result};
+use crate::image::load::wanted_platform;
 use crate::image::record::{ImageRecord, LayerRecord};
 use mica_api::engine::BuildListener;
 use mica_api::types::build::{BuildEvent, BuildRequest};
 use mica_api::types::image::PullRequest;
 use mica_build::image::{Config, Healthcheck, Image, Root};
 use mica_build::worker::{Change, CopyStep, Origin, RunStep, StepNumber, Worker};
+use mica_image::{ImageConfig, Platform};
 use mica_model::{ContainerId, Digest, RegistryAccess, Timestamp};
 use mica_snapshot::IngestedLayer;
 use std::collections::{BTreeMap, HashMap};
@@ -123,7 +125,7 @@ impl<'a> Builder<'a> {
         self.local.used_steps(&held(&self.used))
     }
 
-    fn find_image(&self, name: &str) -> Result<Image> {
+    fn find_image(&self, name: &str, platform: Option<&str>) -> Result<Image> {
         let record = match ImageRecord::find(&self.local.database(), name) {
             Err(Error::NoSuchImage { .. }) => None,
             Ok(_) if self.request.pull => None,
@@ -144,6 +146,9 @@ impl<'a> Builder<'a> {
             }
         };
         let config = self.local.image_config(&record)?;
+        if let Some(wanted) = platform {
+            check_platform(name, &config, wanted)?;
+        }
         let mut layers = held(&self.layers);
         for layer in &record.layers {
             layers.insert(layer.diff_id, layer.clone());
@@ -161,12 +166,12 @@ impl Worker for Builder<'_> {
     type Error = Error;
 
     fn image(&self, name: &str, platform: Option<&str>) -> Result<Image> {
-        let _ = platform;
-        if let Some(image) = held(&self.images).get(name) {
+        let key = format!("{name} {}", platform.unwrap_or_default());
+        if let Some(image) = held(&self.images).get(&key) {
             return Ok(image.clone());
         }
-        let image = self.find_image(name)?;
-        held(&self.images).insert(name.to_owned(), image.clone());
+        let image = self.find_image(name, platform)?;
+        held(&self.images).insert(key, image.clone());
         Ok(image)
     }
 
@@ -223,6 +228,20 @@ impl Worker for Builder<'_> {
 
 pub(super) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Refuses an image that was made for other machines than those asked for.
+fn check_platform(name: &str, config: &ImageConfig, wanted: &str) -> Result<()> {
+    let wanted = wanted_platform(wanted)?;
+    let own = Platform {
+        os: config.os().to_owned(),
+        architecture: config.architecture().to_owned(),
+        variant: config.variant().to_owned(),
+    };
+    if own.architecture.is_empty() || wanted.suits(&own) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{name}: no match for platform {wanted}: the image here is for {own}")))
 }
 
 /// The defaults of an image in the words of mica-build.
