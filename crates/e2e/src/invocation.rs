@@ -148,13 +148,25 @@ impl Background {
     #[track_caller]
     pub fn stdout_until(&mut self, part: &str, limit: Duration) -> String {
         let deadline = std::time::Instant::now() + limit;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut searched = 0_usize;
         loop {
-            let text = String::from_utf8_lossy(&self.stdout.bytes).into_owned();
-            if text.contains(part) {
-                return text;
+            // The part may have begun in what was searched before.
+            let from = searched.saturating_sub(part.len());
+            let bytes = &self.stdout.bytes;
+            let is_found = |window: &[u8]| window == part.as_bytes();
+            if part.is_empty() || bytes[from..].windows(part.len()).any(is_found) {
+                return text(bytes);
             }
+            searched = bytes.len();
             let left = deadline.saturating_duration_since(std::time::Instant::now());
-            assert!(self.stdout.more(left), "{part:?} never came from `{}`; only {text:?}", self.typed);
+            let has_more = self.stdout.more(left);
+            assert!(
+                has_more,
+                "{part:?} never came from `{}`; only {:?}",
+                self.typed,
+                text(&self.stdout.bytes)
+            );
         }
     }
 

@@ -11,3 +11,6 @@ pub mod types;
 
 pub use engine::Engine;
 pub use error::{Error, Result};
+
+/// The version of docker's Engine API whose words we speak.
+pub const API_VERSION: &str = "1.51";

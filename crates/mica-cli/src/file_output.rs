@@ -57,10 +57,15 @@ impl Drop for Unfinished {
     }
 }
 
+/// Shortened where the whole name would be too long for a file system with something added to it.
 fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.part", std::process::id()))
+    let end = name.floor_char_boundary(NAME_LENGTH_MAX);
+    path.with_file_name(format!(".{}.{}.part", &name[..end], std::process::id()))
 }
+
+/// How much of a name is kept in the one that the file has meanwhile, in bytes.
+const NAME_LENGTH_MAX: usize = 200;
 
 fn create(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
@@ -90,6 +95,15 @@ mod tests {
         write(&path, |out| out.write_all(b"new").map_err(|_| Failure::refused("no"))).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn the_longest_names_can_be_written() {
+        let directory = scratch("long");
+        let path = directory.join("ä".repeat(127));
+        write(&path, |out| out.write_all(b"new").map_err(|_| Failure::refused("no"))).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         fs::remove_dir_all(directory).unwrap();
     }
 

@@ -15,6 +15,8 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -78,7 +80,8 @@ impl Database {
     fn upgrade(&mut self, found: i64) -> Result<()> {
         let path = self.path.clone();
         let failed = |source| Error::database("prepare", &path, source);
-        if found == 0 {
+        let _turn = self.take_turn()?;
+        if found == 0 && self.format_version()? == 0 {
             self.connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         }
         let transaction =
@@ -92,6 +95,18 @@ impl Database {
             transaction.pragma_update(None, "user_version", FORMAT_VERSION).map_err(failed)?;
         }
         transaction.commit().map_err(failed)
+    }
+
+    /// One process at a time makes or changes the tables: for some of that SQLite does not wait, but
+    /// says that the database is locked. The lock is that of the directory; a descriptor of the
+    /// database itself would, when it is closed, free SQLite's own locks.
+    fn take_turn(&self) -> Result<File> {
+        let directory = self.path.parent().unwrap_or(&self.path);
+        let failed = |source: std::io::Error| Error::io("lock", directory, source);
+        let file = File::open(directory).map_err(failed)?;
+        rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))
+            .map_err(|errno| failed(errno.into()))?;
+        Ok(file)
     }
 
     /// Reads.
@@ -114,7 +129,7 @@ impl Database {
     /// Waits until everything committed so far is on the disk.
     pub(crate) fn make_durable(&self) -> Result<()> {
         let log = self.log_path();
-        match std::fs::File::open(&log) {
+        match File::open(&log) {
             Ok(file) => file.sync_data().map_err(|source| Error::io("sync", &log, source)),
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(source) => Err(Error::io("open", &log, source)),
@@ -137,6 +152,23 @@ impl Database {
         path.push("-wal");
         path.into()
     }
+}
+
+/// The rows that can be understood: one that somebody has damaged must not hide the others.
+pub(crate) fn sound<T>(rows: impl Iterator<Item = rusqlite::Result<T>>) -> rusqlite::Result<Vec<T>> {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnName, InvalidColumnType,
+    };
+    let is_sound = |row: &rusqlite::Result<T>| {
+        !matches!(
+            row,
+            Err(FromSqlConversionFailure(..)
+                | IntegralValueOutOfRange(..)
+                | InvalidColumnName(_)
+                | InvalidColumnType(..))
+        )
+    };
+    rows.filter(is_sound).collect()
 }
 
 /// Lifts a database error out of a transaction with the same words everywhere.
@@ -261,3 +293,18 @@ CREATE TABLE layer_blob (
     PRIMARY KEY (diff_id, digest, repository)
 ) WITHOUT ROWID;
 ";
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_row_hides_no_other_and_a_damaged_table_is_an_error() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE t (n); INSERT INTO t VALUES (1), ('x'), (NULL), (4)").unwrap();
+        let mut statement = connection.prepare("SELECT n FROM t ORDER BY rowid").unwrap();
+        let rows = statement.query_map([], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(sound(rows).unwrap(), [1, 4]);
+        let broken = std::iter::once(Err::<i64, _>(rusqlite::Error::QueryReturnedNoRows));
+        assert!(sound(broken).is_err());
+    }
+}

@@ -27,7 +27,8 @@
 //!
 //! RUN (default /run/mica, empty after a reboot)
 //! ├── build-secret/<random>/              secrets of steps that run
-//! ├── container/<id>/                     lock, state and socket of the monitor (mica-runtime)
+//! ├── container/<id>.<root>/              lock, state and socket of the monitor (mica-runtime); the file
+//! │                                       number of the root, for several may share one RUN
 //! └── network/                            who is called what on which network (mica-network)
 //! ```
 
@@ -35,7 +36,7 @@ use crate::error::{Error, Result};
 use mica_model::ContainerId;
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The two directories that everything lies under.
@@ -43,12 +44,14 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Disk {
     root: PathBuf,
     run: PathBuf,
+    /// What tells this root's runs from those of others.
+    mark: String,
 }
 
 impl Disk {
     /// Opens the directories, making what is missing.
     pub(crate) fn open(root: &Path, run: &Path) -> Result<Self> {
-        let disk = Self { root: root.to_owned(), run: run.to_owned() };
+        let mut disk = Self { root: root.to_owned(), run: run.to_owned(), mark: String::new() };
         if !disk.database().exists() {
             for parent in [root.parent(), run.parent()].into_iter().flatten() {
                 // Those that are not ours are made as everybody makes them.
@@ -60,6 +63,8 @@ impl Disk {
             disk.make_mountpoints()?;
             disk.make_reserve();
         }
+        let found = fs::metadata(root).map_err(|source| Error::io("examine", root, source))?;
+        disk.mark = format!(".{:x}-{:x}", found.dev(), found.ino());
         Ok(disk)
     }
 
@@ -178,15 +183,17 @@ impl Disk {
         self.root.join("container")
     }
 
-    /// The run directories of all containers.
-    pub(crate) fn runs(&self) -> PathBuf {
-        self.run.join("container")
+    /// The containers of this root that have a run directory.
+    pub(crate) fn run_ids(&self) -> Vec<ContainerId> {
+        let entries = fs::read_dir(self.run.join("container")).into_iter().flatten().flatten();
+        let id = |name: &str| name.strip_suffix(&self.mark)?.parse().ok();
+        entries.filter_map(|entry| id(entry.file_name().to_str()?)).collect()
     }
 
     pub(crate) fn container(&self, id: &ContainerId) -> ContainerDisk {
         ContainerDisk {
             directory: self.containers().join(id.as_str()),
-            run: self.run.join("container").join(id.as_str()),
+            run: self.run.join("container").join(format!("{id}{}", self.mark)),
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::Local;
 use crate::container::record::Observed;
 use crate::error::Result;
 use crate::image::record::ImageRecord;
+use mica_api::API_VERSION;
 use mica_api::types::container::ListOptions;
 use mica_api::types::image::ImageListOptions;
 use mica_api::types::system::{DiskUsage, Info, Plugins, Version};
@@ -59,7 +60,7 @@ impl Local {
             containers_running: running,
             containers_paused: paused,
             containers_stopped: total - running - paused,
-            images: ImageRecord::all(&self.database())?.len() as u64,
+            images: ImageRecord::readable(&self.database())?.len() as u64,
             driver: "overlay2".to_owned(),
             driver_status: vec![
                 ("Layers unpacked by".to_owned(), "diffID".to_owned()),
@@ -103,7 +104,7 @@ impl Local {
         let used: BTreeSet<&str> = containers.iter().map(|container| container.image_id.as_str()).collect();
         let mut layers: BTreeMap<(mica_model::Digest, Option<mica_model::Digest>), (u64, bool)> =
             BTreeMap::new();
-        for image in ImageRecord::all(&self.database())? {
+        for image in ImageRecord::readable(&self.database())? {
             let is_used = used.contains(image.id.to_string().as_str());
             for layer in image.layers {
                 layers.entry((layer.diff_id, layer.chain)).or_insert((layer.size, false)).1 |= is_used;
@@ -158,9 +159,6 @@ fn memory_total() -> u64 {
     let information = rustix::system::sysinfo();
     information.totalram.saturating_mul(u64::from(information.mem_unit))
 }
-
-/// The Engine API version whose shapes the requests have.
-const API_VERSION: &str = "1.51";
 
 /// The oldest that a client may speak.
 const API_VERSION_MIN: &str = "1.24";

@@ -20,9 +20,8 @@ impl Local {
                 self.tidy_directory(&id);
             }
         }
-        for id in ids_in(&self.disk.runs()) {
+        for id in self.disk.run_ids() {
             // A run is recorded before its directory is made: one made since the first look is known now.
-            // One that is attended is of another root, which shares ours of runs, and just starts.
             if !known.contains(id.as_str())
                 && self.is_unknown(&id)
                 && !mica_runtime::is_attended(self.disk.container(&id).run())

@@ -13,6 +13,7 @@ pub mod id;
 pub mod name;
 pub mod reference;
 pub mod size;
+pub mod sysctl;
 pub mod timestamp;
 
 pub use credential::{Credential, Keyring, NoKeys, Proxies, RegistryAccess};

@@ -176,7 +176,8 @@ fn abandoned_group(run_directory: &Path) -> Option<cgroup::Group> {
     if mica_sys::lock::is_locked(file.as_fd()).ok()? {
         return None;
     }
-    let id = run_directory.file_name()?.to_str()?;
+    // What follows the id is its owner's.
+    let id = run_directory.file_name()?.to_str()?.split('.').next()?;
     Some(cgroup::Group::existing(&crate::launcher::default_cgroup(id)))
 }
 

@@ -12,6 +12,7 @@ fn privileged_images_are_listed_tagged_and_untagged() {
     assert_eq!(first, world.inspect("busybox", "{{.Id}}"));
     world.mica(["rmi", "other:v1"]).success().stdout_contains("Untagged: other:v1");
     world.mica(["create", "--name", "user", "busybox"]).success();
+    world.mica(["rmi", "BUSY"]).code(1).stderr_contains("must be lowercase");
     world.mica(["rmi", "busybox"]).code(1).stderr_contains("container");
     world.mica(["rm", "user"]).success();
     world.mica(["rmi", "busybox"]).success().stdout_contains("Deleted: sha256:");

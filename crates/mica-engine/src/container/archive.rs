@@ -20,7 +20,7 @@ use std::os::fd::{AsFd, OwnedFd};
 struct Tree {
     root: OwnedFd,
     record: Record,
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl Local {
@@ -34,10 +34,14 @@ impl Local {
 
     /// Writes what is at a path as an archive.
     pub(crate) fn archive_read(&self, reference: &str, path: &str, out: &mut dyn Write) -> Result<PathStat> {
-        let tree = self.tree(reference, Access::Read)?;
+        let mut tree = self.tree(reference, Access::Read)?;
+        // Who takes the archive may take their time; nobody else is to wait for them.
+        tree.lock = None;
         let read = archive::read_path(tree.root.as_fd(), path.as_bytes(), LastLink::Keep, out)
             .map(stat)
             .map_err(|error| missing_path(error, reference, path))?;
+        // What was removed meanwhile is not whole.
+        Record::find(&self.database(), tree.record.id.as_str())?;
         self.events.append(&events::container(&tree.record, "archive-path", &[]));
         Ok(read)
     }
@@ -77,7 +81,7 @@ impl Local {
             return Err(is_restarting(&record));
         }
         if observed.has_process() {
-            return Ok(Tree { root: mica_runtime::root(disk.run())?, record, _lock: None });
+            return Ok(Tree { root: mica_runtime::root(disk.run())?, record, lock: None });
         }
         let mut lowers = top_first(&definition);
         let stack = if access == Access::Read {
@@ -88,7 +92,7 @@ impl Local {
             disk.forget_volatile();
             OverlayMount { lowers, upper: Some(disk.upper()), work: Some(disk.work()), volatile: false }
         };
-        Ok(Tree { root: stack.mount_detached(access == Access::Read)?, record, _lock: Some(lock) })
+        Ok(Tree { root: stack.mount_detached(access == Access::Read)?, record, lock: Some(lock) })
     }
 }
 

@@ -15,15 +15,18 @@ impl Local {
         let record = Record::find(&self.database(), reference)?;
         let definition = record.definition(&self.database())?;
         let disk = self.disk.container(&record.id);
-        // Neither started nor removed meanwhile.
-        let _lock = lock::container(&disk, &record.id)?;
+        let lock = lock::container(&disk, &record.id)?;
         let mut lowers = vec![disk.upper()];
         lowers.extend(top_first(&definition));
         // The upper directory is only read here, so it may be in use by a running container; its
         // changes made meanwhile may be seen or not.
         let stack = OverlayMount { lowers, upper: None, work: None, volatile: false };
         let root = stack.mount_detached(true)?;
+        // Who takes the archive may take their time; nobody else is to wait for them.
+        drop(lock);
         mica_snapshot::export_tree(root.as_fd(), out)?;
+        // What was removed meanwhile is not whole.
+        Record::find(&self.database(), record.id.as_str())?;
         self.events.append(&events::container(&record, "export", &[]));
         Ok(())
     }

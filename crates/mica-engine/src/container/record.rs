@@ -5,7 +5,7 @@
 //! see it: the next command that looks folds it into the database.
 
 use crate::container::log_driver::Subject;
-use crate::database::{Database, query};
+use crate::database::{Database, query, sound};
 use crate::disk::ContainerDisk;
 use crate::error::{Error, Result};
 use crate::lock;
@@ -155,12 +155,12 @@ impl Record {
         })
     }
 
-    /// All containers, newest first.
+    /// All containers, newest first; of one whose record is damaged only those learn who ask for it.
     pub(crate) fn all(database: &Database) -> Result<Vec<Self>> {
         database.read(|connection| {
             let mut statement =
                 connection.prepare(&format!("SELECT {COLUMNS} FROM container ORDER BY created DESC, id"))?;
-            statement.query_map([], Self::from_row)?.collect()
+            sound(statement.query_map([], Self::from_row)?)
         })
     }
 
@@ -304,11 +304,15 @@ impl Record {
         Ok(())
     }
 
-    /// Forgets it; answers the names of its volumes that nobody named.
-    pub(crate) fn delete(&self, transaction: &Transaction<'_>) -> Result<Vec<String>> {
-        transaction.execute("DELETE FROM container WHERE id=?1", [self.id.as_str()]).map_err(query)?;
+    /// Forgets it; answers the names of its volumes that nobody named, or nothing when somebody else
+    /// has forgotten it already.
+    pub(crate) fn delete(&self, transaction: &Transaction<'_>) -> Result<Option<Vec<String>>> {
+        let deleted = transaction.execute("DELETE FROM container WHERE id=?1", [self.id.as_str()]);
+        if deleted.map_err(query)? == 0 {
+            return Ok(None);
+        }
         transaction.execute("DELETE FROM endpoint WHERE container=?1", [self.id.as_str()]).map_err(query)?;
-        crate::volume::forget_mounts(transaction, &self.id)
+        crate::volume::forget_mounts(transaction, &self.id).map(Some)
     }
 
     /// What is true now.

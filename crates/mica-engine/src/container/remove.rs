@@ -55,7 +55,10 @@ impl Local {
     /// Removes a container that does not run and whose lock is held.
     pub(crate) fn remove_record(&self, record: &mut Record, volumes: RemovedVolumes) -> Result<()> {
         let trashed = self.trash_directory(&record.id);
-        let unnamed = self.delete_record(record, trashed.is_ok())?;
+        let Some(unnamed) = self.delete_record(record, trashed.is_ok())? else {
+            // Another removal of it was quicker, and announces it.
+            return Err(Error::NoSuchContainer { reference: record.id.to_string() });
+        };
         self.clean_run_directory(&record.id);
         record.stage = Stage::Removing;
         // The removal itself is done; an event that finds no room must not undo that.
@@ -67,8 +70,8 @@ impl Local {
         trashed
     }
 
-    /// Deletes the record; answers the names of its volumes that nobody named.
-    fn delete_record(&self, record: &Record, is_trashed: bool) -> Result<Vec<String>> {
+    /// Deletes the record; answers as [`Record::delete`] does.
+    fn delete_record(&self, record: &Record, is_trashed: bool) -> Result<Option<Vec<String>>> {
         let attempt = || self.database().write(|transaction| record.delete(transaction));
         self.make_room_for(attempt, || {
             if is_trashed {
@@ -149,7 +152,7 @@ impl Local {
             let Ok(record) = Record::find(&self.database(), &id) else { continue };
             // On a full disk the next command tries again.
             let deleted = self.database().write(|transaction| record.delete(transaction));
-            if let Ok(unnamed) = deleted {
+            if let Ok(Some(unnamed)) = deleted {
                 if record.auto_remove {
                     self.remove_unnamed_volumes(&unnamed);
                 }

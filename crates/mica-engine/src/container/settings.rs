@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use mica_api::types::host_config::{HostConfig, Ulimit};
+use mica_model::sysctl::{Namespace, namespace_of};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{PosixRlimit, PosixRlimitBuilder, PosixRlimitType};
 
@@ -24,18 +25,16 @@ pub(crate) fn check(host: &HostConfig) -> Result<()> {
 
 /// Only what belongs to a namespace of the container's own may be set.
 fn check_sysctl(name: &str, host: &HostConfig) -> Result<()> {
-    let is_of_ipc = IPC_SETTINGS.contains(&name) || name.starts_with("fs.mqueue.");
-    let is_of_network = name.starts_with("net.");
-    if name.contains('/') || !(is_of_ipc || is_of_network) {
-        return Err(Error::invalid(format!("sysctl '{name}' is not allowed")));
+    match namespace_of(name) {
+        None => Err(Error::invalid(format!("sysctl '{name}' is not allowed"))),
+        Some(Namespace::Ipc) if host.ipc_mode == "host" => {
+            Err(Error::invalid(format!("sysctl \"{name}\" not allowed in host IPC namespace")))
+        }
+        Some(Namespace::Network) if host.network_mode == "host" => {
+            Err(Error::invalid(format!("sysctl \"{name}\" not allowed in host network namespace")))
+        }
+        Some(_) => Ok(()),
     }
-    if is_of_ipc && host.ipc_mode == "host" {
-        return Err(Error::invalid(format!("sysctl \"{name}\" not allowed in host IPC namespace")));
-    }
-    if is_of_network && host.network_mode == "host" {
-        return Err(Error::invalid(format!("sysctl \"{name}\" not allowed in host network namespace")));
-    }
-    Ok(())
 }
 
 fn check_limit(limit: &Ulimit) -> Result<()> {
@@ -85,18 +84,6 @@ fn limit_kind(name: &str) -> Option<PosixRlimitType> {
         _ => return None,
     })
 }
-
-/// The settings below `kernel.` that belong to the IPC namespace (ipc_namespaces(7)).
-const IPC_SETTINGS: [&str; 8] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-];
 
 #[cfg(test)]
 mod tests {

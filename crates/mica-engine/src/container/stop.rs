@@ -153,7 +153,7 @@ impl Waiter {
         // A grace time beyond what the clock can tell never ends.
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let Some(socket) = self.socket.as_mut() else {
-            return Ok(!record.observe(&engine.disk.container(&record.id)).is_running());
+            return Ok(watch_for_end(engine, record, deadline));
         };
         let mut buffer = [0; 512];
         loop {
@@ -173,6 +173,18 @@ impl Waiter {
     }
 }
 
+/// For who cannot be told of the end, having no descriptor left or no monitor: looks again and again.
+fn watch_for_end(engine: &Local, record: &Record, deadline: Option<Instant>) -> bool {
+    let disk = engine.disk.container(&record.id);
+    while record.observe(&disk).is_running() {
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return false;
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+    true
+}
+
 fn readable(socket: &UnixStream, deadline: Option<Instant>) -> bool {
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -186,6 +198,9 @@ fn readable(socket: &UnixStream, deadline: Option<Instant>) -> bool {
         }
     }
 }
+
+/// How often is looked where nothing tells.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Grace time where neither the container nor the command names one, in seconds.
 const STOP_TIMEOUT_SECONDS: i64 = 10;

@@ -85,7 +85,7 @@ pub(crate) struct Catalogue {
 impl Catalogue {
     pub(crate) fn read(engine: &Local) -> Result<Self> {
         let database = engine.database();
-        let images = ImageRecord::all(&database)?;
+        let images = ImageRecord::readable(&database)?;
         let mut names: HashMap<Digest, Vec<Name>> = HashMap::new();
         for (canonical, id) in ImageRecord::names(&database)? {
             if let Ok(reference) = Reference::parse_normalized(&canonical) {

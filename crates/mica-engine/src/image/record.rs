@@ -1,6 +1,6 @@
 //! The record of an image: its names, its parent, where its layers lie.
 
-use crate::database::{Database, query};
+use crate::database::{Database, query, sound};
 use crate::error::{Error, Result};
 use mica_model::{Digest, Reference, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -64,6 +64,16 @@ impl ImageRecord {
         })
     }
 
+    /// All images that can be read, newest first. Not for those who decide what may be deleted: they
+    /// must know every one.
+    pub(crate) fn readable(database: &Database) -> Result<Vec<Self>> {
+        database.read(|connection| {
+            let mut statement =
+                connection.prepare(&format!("SELECT {COLUMNS} FROM image ORDER BY created DESC, id"))?;
+            sound(statement.query_map([], Self::from_row)?)
+        })
+    }
+
     /// The image with exactly this id.
     pub(crate) fn by_id(database: &Database, id: &Digest) -> Result<Option<Self>> {
         database.read(|connection| by_exact_id(connection, &id.to_string()))
@@ -94,7 +104,10 @@ impl ImageRecord {
         let found = database.read(|connection| by_prefix(connection, prefix))?;
         match <[Self; 1]>::try_from(found) {
             Ok([image]) => Ok((image, None)),
-            Err(found) if found.is_empty() => Err(missing()),
+            Err(found) if found.is_empty() => match parsed {
+                Ok(_) => Err(missing()),
+                Err(error) => Err(Error::invalid(error.to_string())),
+            },
             Err(_) => Err(Error::AmbiguousPrefix { prefix: reference.to_owned() }),
         }
     }

@@ -109,6 +109,13 @@ impl Residence {
     }
 }
 
+impl Drop for Residence {
+    /// Also where the birth fails half way. A forked child never gets here.
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
 /// Takes the lock; waits only for a predecessor that is tidying up, which has emptied its state.
 /// One that is only starting has an empty state too, so the state is looked at again and again:
 /// waiting for the lock alone could last as long as that container runs.

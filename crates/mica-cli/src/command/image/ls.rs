@@ -90,6 +90,21 @@ impl ListArgs {
         }
     }
 
+    /// The template that `--format` asks for; `raw` is a line for each field, a block for each image.
+    fn template(&self) -> String {
+        if self.format != "raw" {
+            return self.format.clone();
+        }
+        if self.is_quiet {
+            return "image_id: {{.ID}}".to_owned();
+        }
+        let digest = if self.shows_digests { "digest: {{.Digest}}\n" } else { "" };
+        format!(
+            "repository: {{{{.Repository}}}}\ntag: {{{{.Tag}}}}\n{digest}image_id: {{{{.ID}}}}\n\
+             created_at: {{{{.CreatedAt}}}}\nvirtual_size: {{{{.Size}}}}\n"
+        )
+    }
+
     const fn layout(&self) -> &'static Layout {
         if self.shows_digests { &LAYOUT_WITH_DIGESTS } else { &LAYOUT }
     }
@@ -108,7 +123,8 @@ impl ListArgs {
 
 fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let args = ListArgs::new(matches, context);
-    let format = row::format(&args.format, args.layout(), args.is_quiet)?;
+    let is_short = args.is_quiet && args.format != "raw";
+    let format = row::format(&args.template(), args.layout(), is_short)?;
     let images = context.engine()?.image_list(&args.options())?;
     let options = RowOptions {
         by_digest: args.is_by_digest(),

@@ -198,6 +198,13 @@ fn images_have_all_formats() {
     for (arguments, expected) in [
         (&["images", "-q"][..], "cccccccccccc\ncccccccccccc\n"),
         (&["images", "--format", "{{.Repository}}:{{.Tag}} {{.Size}}"], "bb:1 1.98MB\nbb:2 1.98MB\n"),
+        (&["images", "-q", "--format", "raw"], "image_id: cccccccccccc\nimage_id: cccccccccccc\n"),
+        (
+            &["images", "--format", "raw"],
+            "repository: bb\ntag: 1\nimage_id: cccccccccccc\ncreated_at: 1970-01-01 00:00:01 +0000 UTC\n\
+             virtual_size: 1.98MB\n\nrepository: bb\ntag: 2\nimage_id: cccccccccccc\n\
+             created_at: 1970-01-01 00:00:01 +0000 UTC\nvirtual_size: 1.98MB\n\n",
+        ),
         (
             &["image", "ls", "--format", "table {{.Tag}}\t{{.CreatedAt}}"],
             "TAG       CREATED AT\n1         1970-01-01 00:00:01 +0000 UTC\n2         1970-01-01 00:00:01 +0000 UTC\n",

@@ -5,6 +5,7 @@ use crate::command::{Command, Operands, Visibility};
 use crate::context::Context;
 use crate::document::Form;
 use crate::report::{Failure, Outcome, SUCCESS};
+use mica_api::API_VERSION;
 use mica_api::types::system::Version;
 use serde_json::{Value, json};
 
@@ -19,9 +20,6 @@ pub const COMMAND: Command = Command {
     examples: &[("Only the version of the engine", "version -f '{{.Server.Version}}'")],
     visibility: Visibility::Common(11),
 };
-
-/// The version of docker's Engine API whose words this program speaks.
-const API_VERSION: &str = "1.51";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -131,19 +131,8 @@ fn parse_rule(typed: &str) -> Result<String, ValueError> {
 
 /// Settings that a container has of its own.
 fn parse_sysctl(typed: &str) -> Result<String, ValueError> {
-    const ALLOWED: [&str; 8] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
-    let is_allowed = typed.split_once('=').is_some_and(|(name, _)| {
-        ALLOWED.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.")
-    });
+    let is_allowed =
+        typed.split_once('=').is_some_and(|(name, _)| mica_model::sysctl::namespace_of(name).is_some());
     if is_allowed {
         return Ok(typed.to_owned());
     }
