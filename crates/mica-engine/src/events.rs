@@ -2,7 +2,10 @@
 //!
 //! Lines are appended under `flock(2)` by whoever makes an event: commands and monitors alike.
 //! The file is bounded: past [`FILE_SIZE_MAX_BYTES`] it is renamed to `events.jsonl.1`, replacing
-//! the one before. Readers follow with inotify and so miss nothing while a command waits.
+//! the one before. Readers follow with inotify and so miss nothing while a command waits; one that is so
+//! slow that events were thrown away meanwhile is told of the gap.
+
+mod read;
 
 use crate::container::record::Record;
 use crate::disk::Disk;
@@ -57,9 +60,11 @@ impl Events {
         let mut file = self.locked()?;
         let mut length = file.metadata().map_err(fail)?.len();
         if length > FILE_SIZE_MAX_BYTES {
+            let head = read::head_after(&path);
             std::fs::rename(&path, self.path_before()).map_err(fail)?;
             file = OpenOptions::new().create(true).append(true).open(&path).map_err(fail)?;
-            length = 0;
+            file.write_all(&head).map_err(fail)?;
+            length = head.len() as u64;
         }
         file.write_all(&line).map_err(|source| {
             // Best effort: a torn line is passed over by readers anyway.
@@ -95,56 +100,17 @@ impl Events {
     /// Reads past events and follows new ones until `until`, or the sink declines.
     pub(crate) fn read(&self, options: &EventsOptions, sink: &mut dyn FnMut(Event) -> bool) -> Result<()> {
         options.filters.validate(FILTERS).map_err(|error| Error::invalid(error.to_string()))?;
-        let watch = Watch::new(&self.directory)?;
-        let mut sieve = Sieve { options, sink, declined: false };
-        let mut place = Place::default();
-        if options.since.is_some() {
-            if let Ok(file) = File::open(self.path_before()) {
-                sieve.drain(&mut BufReader::new(file));
-            }
-        } else {
-            place = Place::end_of(self);
-        }
-        loop {
-            self.drain_current(&mut place, &mut sieve);
-            let left = options.until.map(|until| until.nanoseconds() - now().nanoseconds());
-            if sieve.declined || left.is_some_and(|left| left <= 0) {
-                return Ok(());
-            }
-            watch
-                .wait(left.and_then(|left| u64::try_from(left).ok()).map(std::time::Duration::from_nanos))?;
-        }
-    }
-
-    /// Reads on in the current file; when it was begun anew, first to the end of the old one.
-    fn drain_current(&self, place: &mut Place, sieve: &mut Sieve<'_>) {
-        let Ok(file) = File::open(self.path()) else { return };
-        let inode = file.metadata().map(|meta| meta.ino()).unwrap_or_default();
-        if place.inode != 0 && place.inode != inode {
-            if let Ok(before) = File::open(self.path_before()) {
-                place.drain(before, sieve);
-            }
-            place.offset = 0;
-        }
-        place.inode = inode;
-        place.drain(file, sieve);
+        self.follow(options, &mut Sieve { options, sink, declined: false })
     }
 }
 
 /// How far a reader has come.
 #[derive(Debug, Default)]
 struct Place {
-    inode: u64,
     offset: u64,
 }
 
 impl Place {
-    fn end_of(events: &Events) -> Self {
-        std::fs::metadata(events.path())
-            .map(|meta| Self { inode: meta.ino(), offset: meta.len() })
-            .unwrap_or_default()
-    }
-
     fn drain(&mut self, mut file: File, sieve: &mut Sieve<'_>) {
         if file.seek(SeekFrom::Start(self.offset)).is_ok() {
             self.offset += sieve.drain(&mut BufReader::new(file));
@@ -160,6 +126,11 @@ struct Sieve<'a> {
 }
 
 impl Sieve<'_> {
+    /// Hands an event on whatever the filters say.
+    fn tell(&mut self, event: Event) {
+        self.declined = self.declined || !(self.sink)(event);
+    }
+
     /// Reads whole lines; answers how many bytes they were. A torn last line is left for later,
     /// a damaged one is passed over.
     fn drain(&mut self, reader: &mut impl BufRead) -> u64 {
