@@ -171,3 +171,45 @@ fn privileged_an_oom_event_comes_when_it_happens_and_not_at_the_end() {
     world.mica(["wait", "parent"]).success();
     watching.signal(rustix::process::Signal::TERM);
 }
+
+/// A number in a file of the container's cgroup, wherever that is on this host.
+fn counter(id: &str, legacy: &str, unified: &str) -> u64 {
+    let files = [format!("/sys/fs/cgroup/{legacy}"), format!("/sys/fs/cgroup/{unified}")];
+    let texts = files.iter().map(|file| std::fs::read_to_string(file.replace("ID", id)));
+    texts.flatten().next().and_then(|text| text.trim().parse().ok()).expect("a counter")
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_stats_match_the_counters_of_the_kernel() {
+    let world = World::with_busybox();
+    let script = "dd if=/dev/zero of=/dev/shm/x bs=1M count=20 2>/dev/null; sleep 1000 & sleep 1000 & echo ready; wait";
+    let id = world
+        .mica(["run", "-d", "--name", "box", "--memory", "200m", "busybox", "sh", "-c", script])
+        .success()
+        .line();
+    world.await_log("box", "ready");
+    let shown =
+        world.mica(["stats", "--no-stream", "--format", "{{.PIDs}} {{.MemUsage}}", "box"]).success().line();
+    let words: Vec<&str> = shown.split(' ').collect();
+    assert_eq!((words[0], &words[2..]), ("3", &["/", "200MiB"][..]), "{shown}");
+    assert_eq!(counter(&id, "pids/mica/ID/pids.current", "mica/ID/pids.current"), 3);
+    let usage = counter(&id, "memory/mica/ID/memory.usage_in_bytes", "mica/ID/memory.current") as f64
+        / f64::from(1 << 20);
+    let told: f64 = words[1].trim_end_matches("MiB").parse().unwrap();
+    // What is inactive in the page cache is not counted, and the kernel counts in batches.
+    assert!(told >= 20.0 && told <= usage + 1.0 && usage < told + 5.0, "{shown}, in truth {usage}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_stats_stream_until_they_are_not_wanted() {
+    let world = World::with_busybox();
+    world.sleeper("box");
+    let mut watching = world.invoke(["stats", "--format", "{{.Name}} {{.PIDs}}", "box"]).spawn();
+    watching.stdout_until("box ", LIMIT);
+    watching.stdout_until("box ", LIMIT);
+    world.mica(["kill", "box"]).success();
+    watching.signal(rustix::process::Signal::INT);
+    watching.wait(LIMIT);
+}
