@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,12 @@ pub(crate) struct Config {
     pub(crate) userns_remap: String,
     /// The directory of `subuid` and `subgid`; `/etc` when nothing is said.
     pub(crate) subordinate_ids: Option<PathBuf>,
+    /// The log driver of containers that ask for none; empty is `json-file`.
+    pub(crate) log_driver: String,
+    /// Options for that driver, where a container does not say otherwise.
+    pub(crate) log_opts: BTreeMap<String, String>,
+    /// Where vendors' files of the Container Device Interface lie, instead of `/etc/cdi` and `/var/run/cdi`.
+    pub(crate) cdi_spec_dirs: Option<Vec<PathBuf>>,
     /// How registries are reached.
     pub(crate) registry: RegistryConfig,
 }

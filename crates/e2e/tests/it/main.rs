@@ -4,6 +4,7 @@ mod archive_hostile;
 mod builder_build;
 mod builder_output;
 mod container_attach;
+mod container_cdi;
 mod container_cp;
 mod container_create;
 mod container_events;

@@ -138,6 +138,7 @@ pub struct Resources {
     pub cpuset_mems: String,
     pub devices: Option<Vec<DeviceMapping>>,
     pub device_cgroup_rules: Option<Vec<String>>,
+    pub device_requests: Option<Vec<DeviceRequest>>,
     pub memory_reservation: i64,
     pub memory_swap: i64,
     pub memory_swappiness: Option<i64>,
@@ -156,6 +157,23 @@ pub struct DeviceMapping {
     pub path_in_container: String,
     /// What may be done to it: letters of `rwm`.
     pub cgroup_permissions: String,
+}
+
+/// Devices that a driver chooses, such as graphics processors.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DeviceRequest {
+    /// The driver's name; empty is whichever has the capabilities.
+    pub driver: String,
+    /// How many; -1 is all.
+    pub count: i64,
+    /// Which ones, instead of a number.
+    #[serde(rename = "DeviceIDs")]
+    pub device_ids: Option<Vec<String>>,
+    /// Alternatives, each of which is a list of what must be there together.
+    pub capabilities: Option<Vec<Vec<String>>>,
+    /// For the driver.
+    pub options: Option<BTreeMap<String, String>>,
 }
 
 /// The weight of one block device.

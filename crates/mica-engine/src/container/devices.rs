@@ -42,6 +42,13 @@ impl Devices {
         Ok(devices)
     }
 
+    /// Those of further mappings, and nothing else.
+    pub(crate) fn of_mappings(mappings: &[DeviceMapping]) -> Result<Self> {
+        let mut devices = Self::default();
+        mappings.iter().try_for_each(|mapping| devices.add_mapping(mapping))?;
+        Ok(devices)
+    }
+
     fn add_mapping(&mut self, mapping: &DeviceMapping) -> Result<()> {
         let path = Path::new(&mapping.path_on_host);
         let custom = |reason: &str| {

@@ -2,6 +2,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod block_devices;
+pub(crate) mod cdi;
 pub(crate) mod changes;
 pub(crate) mod commit;
 pub(crate) mod create;

@@ -151,6 +151,7 @@ impl Local {
             Some(measured) => spec::build(&record.id, &measured, &disk, &network, mounts)?,
             None => spec::build(&record.id, definition, &disk, &network, mounts)?,
         };
+        self.inject_devices(definition, &mut spec)?;
         if let Some(maps) = maps {
             user_namespace::apply(&mut spec, &maps, self.disk.root())?;
         }

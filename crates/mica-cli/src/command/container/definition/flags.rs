@@ -2,7 +2,7 @@
 
 use crate::args::{ValueError, bytes, list, number, switch, text};
 use crate::command::container::definition::{
-    block_io, isolation, life, logging, network, resources, sharing, variables, volumes,
+    block_io, gpus, isolation, life, logging, network, resources, sharing, variables, volumes,
 };
 use clap::Arg;
 
@@ -38,6 +38,7 @@ pub fn all() -> Vec<Arg> {
         text("workdir", "string", "Working directory inside the container").short('w'),
     ];
     flags.extend(block_io::flags());
+    flags.extend(gpus::flags());
     flags.extend(isolation::flags());
     flags.extend(network::flags());
     flags.extend(life::flags());

@@ -1,6 +1,7 @@
 //! What a container may do and touch: capabilities, devices, kernel settings, limits of processes.
 
 use crate::args::{Matches, ValueError, list, number, switch, text};
+use crate::command::container::definition::gpus;
 use clap::Arg;
 use mica_api::types::host_config::{DeviceMapping, HostConfig, Ulimit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,7 +52,8 @@ pub fn apply(matches: &Matches, host: &mut HostConfig) {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     host.sysctls = Some(sysctls).filter(|sysctls| !sysctls.is_empty());
-    let devices = matches.list("device").iter().map(|typed| device(typed)).collect();
+    let paths = matches.list("device");
+    let devices = paths.iter().filter(|typed| !gpus::is_name(typed)).map(|typed| device(typed)).collect();
     host.resources.devices = Some(devices);
     host.resources.device_cgroup_rules = unless_empty(matches.list("device-cgroup-rule"));
     host.resources.ulimits = Some(limits(matches));
@@ -78,6 +80,9 @@ fn is_access(text: &str) -> bool {
 }
 
 fn parse_device(typed: &str) -> Result<String, ValueError> {
+    if gpus::is_name(typed) {
+        return Ok(typed.to_owned());
+    }
     let error = |message: String| Err(ValueError { message });
     let parts: Vec<&str> = typed.split(':').collect();
     if parts.len() > 3 || parts[0].is_empty() {

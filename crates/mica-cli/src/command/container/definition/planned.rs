@@ -7,7 +7,6 @@ const ISOLATION: &str = "isolation, limits, volumes and health";
 /// All of them.
 pub const FLAGS: &[PlannedFlag] = &[
     PlannedFlag::switch("disable-content-trust", None, "registries"),
-    PlannedFlag::value("gpus", None, ISOLATION),
     PlannedFlag::value("health-cmd", None, ISOLATION),
     PlannedFlag::value("health-interval", None, ISOLATION),
     PlannedFlag::value("health-retries", None, ISOLATION),

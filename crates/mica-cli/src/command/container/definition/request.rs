@@ -3,7 +3,7 @@
 use crate::args::Matches;
 use crate::command::container::definition::making::into_launch;
 use crate::command::container::definition::{
-    block_io, isolation, life, logging, network, resources, security, sharing, variables, volumes,
+    block_io, gpus, isolation, life, logging, network, resources, security, sharing, variables, volumes,
 };
 use crate::context::Context;
 use crate::report::Failure;
@@ -122,6 +122,7 @@ fn host_config(matches: &Matches) -> Result<HostConfig, Failure> {
     isolation::apply(matches, &mut host);
     life::apply(matches, &mut host)?;
     sharing::apply(matches, &mut host);
+    gpus::apply(matches, &mut host);
     Ok(host)
 }
 
