@@ -66,7 +66,7 @@ impl Local {
                 ("Layers unpacked by".to_owned(), "diffID".to_owned()),
                 ("Mounted in".to_owned(), "the container's own mount namespace".to_owned()),
             ],
-            logging_driver: "json-file".to_owned(),
+            logging_driver: crate::container::log_driver::default_driver(self.config()?).to_owned(),
             plugins: Plugins { log: crate::container::log_driver::names() },
             cgroup_driver: "cgroupfs".to_owned(),
             cgroup_version: cgroups.to_owned(),

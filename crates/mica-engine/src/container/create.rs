@@ -156,7 +156,7 @@ impl Local {
                 None => drop(self.find_network(mode)?),
             },
         }
-        log_driver::fill_in(&mut host_config.log_config);
+        log_driver::fill_in(&mut host_config.log_config, self.config()?);
         crate::network::ports::check(host_config)?;
         crate::network::resolution::check(host_config)?;
         crate::container::rights::check(host_config)?;

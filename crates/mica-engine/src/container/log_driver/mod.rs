@@ -8,6 +8,7 @@ mod identity;
 mod journald;
 mod syslog;
 
+use crate::config::Config;
 use crate::disk::ContainerDisk;
 use crate::error::{Error, Result};
 use identity::Identity;
@@ -71,10 +72,21 @@ pub(crate) fn names() -> Vec<String> {
     DRIVERS.iter().map(|kind| kind.name).filter(|name| *name != NONE.name).map(str::to_owned).collect()
 }
 
-/// Fills the default in.
-pub(crate) fn fill_in(config: &mut LogConfig) {
+/// The driver of containers that ask for none.
+pub(crate) fn default_driver(machine: &Config) -> &str {
+    if machine.log_driver.is_empty() { DEFAULT } else { &machine.log_driver }
+}
+
+/// Fills in what the machine has set.
+pub(crate) fn fill_in(config: &mut LogConfig, machine: &Config) {
+    let default = default_driver(machine);
     if config.driver.is_empty() {
-        DEFAULT.clone_into(&mut config.driver);
+        default.clone_into(&mut config.driver);
+    }
+    if config.driver == default {
+        for (name, value) in &machine.log_opts {
+            config.config.entry(name.clone()).or_insert_with(|| value.clone());
+        }
     }
 }
 
@@ -266,6 +278,26 @@ mod tests {
         assert_eq!(limits(&[("max-size", "10k"), ("max-file", "2")]), (Some(10_000), 2, false));
         assert_eq!(limits(&[("max-size", "-1")]), (None, 1, false));
         assert_eq!(limits(&[("compress", "true")]), (Some(30_000_000), 5, true));
+    }
+
+    #[test]
+    fn the_machine_chooses_for_those_who_do_not() {
+        let machine = Config {
+            log_driver: "local".to_owned(),
+            log_opts: BTreeMap::from([("max-file".to_owned(), "9".to_owned())]),
+            ..Config::default()
+        };
+        let filled = |driver: &str| {
+            let mut config = LogConfig { driver: driver.to_owned(), config: BTreeMap::new() };
+            fill_in(&mut config, &machine);
+            (config.driver, config.config.len())
+        };
+        assert_eq!(filled(""), ("local".to_owned(), 1));
+        assert_eq!(filled("local"), ("local".to_owned(), 1));
+        assert_eq!(filled("json-file"), ("json-file".to_owned(), 0));
+        let mut nothing = LogConfig { driver: String::new(), config: BTreeMap::new() };
+        fill_in(&mut nothing, &Config::default());
+        assert_eq!(nothing.driver, DEFAULT);
     }
 
     #[test]

@@ -18,11 +18,11 @@ pub fn flags() -> Vec<Arg> {
 /// # Errors
 /// Options for no driver at all.
 pub fn from(matches: &Matches) -> Result<LogConfig, Failure> {
-    let typed = matches.text("log-driver").filter(|driver| !driver.is_empty());
     let pairs = matches.list("log-opt");
     let pairs = pairs.iter().map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let config = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let config = LogConfig { driver: typed.unwrap_or_else(|| LogConfig::default().driver), config };
+    // Where none is typed, the machine's settings choose.
+    let config = LogConfig { driver: matches.text_or_empty("log-driver"), config };
     if config.driver == "none" && !config.config.is_empty() {
         return Err(Failure::refused_launch("invalid logging opts for driver none"));
     }
