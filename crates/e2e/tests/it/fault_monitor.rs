@@ -2,7 +2,7 @@
 
 use crate::fault::check_invariants;
 use e2e::World;
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::time::Duration;
 
@@ -185,39 +185,4 @@ fn privileged_who_outlives_its_monitor_by_another_user_ends_with_the_first_look(
     world.mica(["start", "free"]).success();
     world.mica(["rm", "-f", "free"]).success();
     check_invariants(&world);
-}
-
-/// Processor time that a process has used, in hundredths of a second.
-fn ticks(pid: Pid) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
-    let fields: Vec<&str> = status.rsplit(')').next().unwrap().split_whitespace().collect();
-    fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum()
-}
-
-#[test]
-#[ignore = "needs root"]
-fn privileged_a_monitor_without_descriptors_rests_and_lets_clients_in_later() {
-    let world = World::with_busybox();
-    let id = world.mica(["run", "-d", "-i", "--name", "full", "busybox", "cat"]).success().line();
-    let monitor = monitor_of(&id).expect("a monitor");
-    let directory = format!("/proc/{}/fd", monitor.as_raw_nonzero());
-    let used: Vec<u64> = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
-        .collect();
-    let free = (0..).find(|number| !used.contains(number)).unwrap();
-    let usual = rustix::process::prlimit(
-        Some(monitor),
-        Resource::Nofile,
-        Rlimit { current: Some(free), maximum: getrlimit(Resource::Nofile).maximum },
-    )
-    .unwrap();
-    let mut attached = world.invoke(["attach", "full"]).stdin("hello\n").spawn();
-    let before = ticks(monitor);
-    world.mica(["run", "--rm", "busybox", "sleep", "2"]).success();
-    let spent = ticks(monitor) - before;
-    assert!(spent < 50, "{spent} hundredths of a second for nothing");
-    rustix::process::prlimit(Some(monitor), Resource::Nofile, usual).unwrap();
-    attached.stdout_until("hello", LIMIT);
-    world.mica(["rm", "-f", "full"]).success();
 }

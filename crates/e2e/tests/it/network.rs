@@ -84,7 +84,19 @@ fn privileged_networks_do_not_reach_each_other() {
     let ip = address(&world, "second", "two");
     let url = format!("http://{ip}/");
     let ask = |network: &str| {
-        world.mica(["run", "--rm", "--network", network, "busybox", "timeout", "3", "wget", "-qO-", &url])
+        world.mica([
+            "run",
+            "--rm",
+            "--init",
+            "--network",
+            network,
+            "busybox",
+            "timeout",
+            "3",
+            "wget",
+            "-qO-",
+            &url,
+        ])
     };
     eventually("I am second", || Some(ask("two").stdout()));
     assert_ne!(ask("one").code, 0, "the networks are not isolated");

@@ -89,7 +89,7 @@ mod tests {
             assert!(crate::command::noun(excluded.path).is_none(), "{}", excluded.path);
             assert!(find(excluded.path).is_none(), "{}", excluded.path);
         }
-        assert!(find("volume create").is_some());
+        assert!(find("manifest create").is_some());
         assert!(find("image ls").is_none());
     }
 }

@@ -41,7 +41,7 @@ fn privileged_input_comes_back_to_the_last_byte() {
                 }
             }
             (FrameKind::Exit, payload) => {
-                assert_eq!(payload, [0; 5]);
+                assert_eq!(payload, [0; 6]);
                 break;
             }
             other => panic!("{other:?}"),

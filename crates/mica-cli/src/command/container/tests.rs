@@ -179,7 +179,11 @@ fn wrong_uses_never_reach_the_engine() {
         ("run --network= box", 125, "mica: no name set for network\n"),
         ("run -v a:b:c:d box", 125, "mica: invalid spec: a:b:c:d: too many colons\n"),
         ("run --mount type=x, box", 125, "invalid argument \"type=x,\" for \"--mount\" flag: invalid field"),
-        ("run -p 80:80 box", 125, "--publish is not supported yet by mica; it comes with networks\n"),
+        (
+            "run -p 80:x box",
+            125,
+            "invalid argument \"80:x\" for \"-p, --publish\" flag: invalid containerPort: x\n",
+        ),
         ("run -it box", 1, "the input device is not a TTY\n"),
         (
             "run --env-file /does/not/exist box",
@@ -195,7 +199,7 @@ fn wrong_uses_never_reach_the_engine() {
         ("start -a one two", 1, "you cannot start and attach multiple containers at once\n"),
         ("frobnicate", 1, "mica: unknown command: mica frobnicate\n"),
         ("restrat web", 1, "mica: unknown command: mica restrat\nhint: did you mean 'mica restart'?\n"),
-        ("network ls", 1, "'mica network' is not supported yet by mica; it comes with networks\n"),
+        ("manifest ls", 1, "'mica manifest' is not supported yet by mica; it comes with registries\n"),
     ] {
         let ran = refused(arguments);
         assert!(ran.error.starts_with(words), "{arguments}: {}", ran.error);

@@ -116,12 +116,13 @@ mod tests {
         let args = PruneArgs { is_all: false, is_forced: false, with_volumes: false, filters };
         assert_eq!(
             args.warning(),
-            "WARNING! This will remove:\n  - all stopped containers\n  - all dangling images\n\n  \
+            "WARNING! This will remove:\n  - all stopped containers\n  \
+             - all networks not used by at least one container\n  - all dangling images\n\n  \
              Items to be pruned will be filtered with:\n  - label=a\n  - until=24h\n"
         );
         let args =
             PruneArgs { is_all: true, is_forced: false, with_volumes: true, filters: Filters::default() };
-        assert!(args.warning().contains("containers\n  - all anonymous volumes not used by at least one"));
+        assert!(args.warning().contains("container\n  - all anonymous volumes not used by at least one"));
         assert!(
             args.warning().ends_with("  - all images without at least one container associated to them\n")
         );

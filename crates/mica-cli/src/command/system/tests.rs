@@ -109,19 +109,27 @@ fn df_details_are_one_document() {
 #[test]
 fn prune_deletes_containers_before_images() {
     let pruned = (vec![ImageDelete::Deleted("sha256:0".to_owned())], 500_u64);
-    let engine = FakeEngine::default().will("image_prune", Ok(pruned));
+    let engine = FakeEngine::default()
+        .will("network_prune", Ok(vec!["spare".to_owned()]))
+        .will("image_prune", Ok(pruned));
     let (code, output, _) = run(&engine, &["system", "prune", "-f", "--filter", "label=a"]);
     assert_eq!(code, 0);
     assert!(output.starts_with("Deleted Containers:\n"), "{output}");
+    assert!(output.contains("\n\nDeleted Networks:\nspare\n\n"), "{output}");
     assert!(
         output.ends_with("\n\nDeleted Images:\ndeleted: sha256:0\n\nTotal reclaimed space: 2kB\n"),
         "{output}"
     );
-    assert_eq!(engine.calls(), [r#"image_prune Filters { values: {"dangling": {"true"}, "label": {"a"}} }"#]);
+    let calls = [
+        r#"network_prune Filters { values: {"label": {"a"}} }"#,
+        r#"image_prune Filters { values: {"dangling": {"true"}, "label": {"a"}} }"#,
+    ];
+    assert_eq!(engine.calls(), calls);
     let (code, _, error) = run(&engine, &["system", "prune", "--volumes", "--filter", "until=1h"]);
     assert!(code == 1 && error.contains("not supported with \"--volumes\""), "{error}");
     let pruned = VolumePruneResponse { deleted: vec!["old".to_owned()], space_reclaimed: 500 };
     let engine = FakeEngine::default()
+        .will("network_prune", Ok(Vec::<String>::new()))
         .will("volume_prune", Ok(pruned))
         .will("image_prune", Ok((Vec::<ImageDelete>::new(), 0_u64)));
     let (code, output, _) = run(&engine, &["system", "prune", "-f", "--volumes"]);
