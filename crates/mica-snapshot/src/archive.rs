@@ -153,7 +153,7 @@ fn unpack_into(target: BorrowedFd<'_>, archive: impl Read) -> Result<()> {
 }
 
 /// Opens a path with `root` as `/`, following links within it.
-fn resolve(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn resolve(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let path = if path.is_empty() { b"/" } else { path };
     let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
     let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;

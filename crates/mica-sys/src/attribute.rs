@@ -33,6 +33,11 @@ pub fn set(mount: BorrowedFd<'_>, attributes: u64, propagation: u64, reach: Reac
         propagation,
         userns_fd: 0,
     };
+    apply(mount, &request, reach)
+}
+
+/// mount_setattr(2) of the mount that a descriptor refers to.
+pub(crate) fn apply(mount: BorrowedFd<'_>, request: &libc::mount_attr, reach: Reach) -> io::Result<()> {
     let recursive = if reach == Reach::Below { libc::AT_RECURSIVE } else { 0 };
     let flags = libc::AT_EMPTY_PATH | recursive;
     // SAFETY: the path is an empty text with its NUL and the request lives until the call returns.
@@ -42,8 +47,8 @@ pub fn set(mount: BorrowedFd<'_>, attributes: u64, propagation: u64, reach: Reac
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const request,
-            size_of_val(&request),
+            std::ptr::from_ref(request),
+            size_of_val(request),
         )
     };
     if result == -1 { Err(last_error()) } else { Ok(()) }

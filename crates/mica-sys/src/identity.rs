@@ -1,6 +1,6 @@
 //! Ids seen through a user namespace: maps on mounts, and acting as the owner of mapped files.
 
-use crate::process::last_error;
+use crate::attribute::{self, Reach};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io;
 use rustix::thread::{CapabilitySets, capabilities, set_capabilities};
@@ -17,19 +17,7 @@ pub fn map_mount(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> io::R
         propagation: 0,
         userns_fd: user_namespace.as_raw_fd() as u64,
     };
-    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
-    // SAFETY: the path is an empty text with its NUL and the request lives until the call returns.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            mount.as_raw_fd(),
-            c"".as_ptr(),
-            flags,
-            &raw const request,
-            size_of_val(&request),
-        )
-    };
-    if result == -1 { Err(last_error()) } else { Ok(()) }
+    attribute::apply(mount, &request, Reach::Below)
 }
 
 /// Does `work` with files made by this thread belonging to `uid` and `gid` (setfsuid(2)), with the

@@ -17,10 +17,11 @@ pub use memory::HashMemory;
 pub use mode::ModeChange;
 pub use wildcard::has_wildcard;
 
+use crate::archive::resolve;
 use crate::error::{Error, Result};
 use crate::node;
 use crate::unpack::place::real_path;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::CString;
 use std::fmt;
@@ -174,21 +175,6 @@ fn expand(root: BorrowedFd<'_>, so_far: &mut Vec<Vec<u8>>, rest: &[Vec<u8>], eac
         }
     }
     Ok(())
-}
-
-/// Opens a path with `root` as `/`, following links within it.
-fn resolve(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let path = if path.is_empty() { b"/" } else { path };
-    let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
-    let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    // EAGAIN: something was renamed meanwhile and the kernel could not prove that we stay inside.
-    for _ in 0..100 {
-        match rustix::fs::openat2(root, path, flags, Mode::empty(), within) {
-            Err(Errno::AGAIN) => {}
-            other => return other,
-        }
-    }
-    Err(Errno::AGAIN)
 }
 
 /// The node that a path leads to, by the directory it is really in.
