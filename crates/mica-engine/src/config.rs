@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// The whole file; what is missing has its default.
@@ -28,6 +29,19 @@ pub(crate) struct Config {
     pub(crate) cdi_spec_dirs: Option<Vec<PathBuf>>,
     /// How registries are reached.
     pub(crate) registry: RegistryConfig,
+    /// How containers are reached.
+    pub(crate) network: NetworkConfig,
+}
+
+/// How containers are reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct NetworkConfig {
+    /// The host's address at which ports are published that name none; all addresses when nothing is said.
+    pub(crate) publish_address: Option<IpAddr>,
+    /// Whether what comes from other machines for a published port has to pass the host's own rules for
+    /// incoming packets, as it would for a server of the host.
+    pub(crate) respect_host_firewall: bool,
 }
 
 /// How registries are reached.
@@ -79,6 +93,14 @@ mod tests {
     fn what_is_set_is_read() {
         assert!(read("no_new_privileges = true").unwrap().no_new_privileges);
         assert!(!read("").unwrap().no_new_privileges);
+    }
+
+    #[test]
+    fn the_section_of_networks_has_an_address_and_a_switch() {
+        let set = read("[network]\npublish_address = \"127.0.0.1\"\nrespect_host_firewall = true").unwrap();
+        assert_eq!(set.network.publish_address, Some("127.0.0.1".parse().unwrap()));
+        assert!(set.network.respect_host_firewall);
+        assert!(read("[network]\npublish_address = \"everywhere\"").is_err());
     }
 
     #[test]

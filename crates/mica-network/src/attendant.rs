@@ -4,6 +4,7 @@
 use crate::dns::{Book, Datagrams, Streams};
 use crate::publish::Forward;
 use crate::relay::{Relay, Route};
+use crate::rules::Filter;
 use crate::watch::{Token, Watch};
 use crate::{membership, rules};
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -17,7 +18,9 @@ pub struct AttendantOrder {
     pub run_root: PathBuf,
     /// The container's id.
     pub container: String,
-    /// Where its resolver looks names up; the first two descriptors are its sockets.
+    /// Whether the first descriptor is a way to the packet filter.
+    pub has_filter: bool,
+    /// Where its resolver looks names up; the next two descriptors are its sockets.
     pub book: Option<Book>,
     /// Where each published port leads; the other descriptors are their sockets.
     pub routes: Vec<Route>,
@@ -29,7 +32,7 @@ impl AttendantOrder {
     /// An order for a container whose ports are `forwards` in `table`.
     pub fn new(run_root: PathBuf, container: String, table: &str, forwards: &[Forward]) -> Self {
         let withdrawal = if forwards.is_empty() { Vec::new() } else { rules::withdrawal(table, forwards) };
-        Self { run_root, container, book: None, routes: Vec::new(), withdrawal }
+        Self { run_root, container, has_filter: false, book: None, routes: Vec::new(), withdrawal }
     }
 
     /// As bytes, for the monitor.
@@ -43,6 +46,7 @@ impl AttendantOrder {
 pub struct Attendant {
     order: AttendantOrder,
     watch: Watch,
+    filter: Option<Filter>,
     datagrams: Option<Datagrams>,
     streams: Option<Streams>,
     relay: Relay,
@@ -54,13 +58,15 @@ impl Attendant {
         let order: AttendantOrder = postcard::from_bytes(order).ok()?;
         let watch = Watch::new().ok()?;
         let mut descriptors = descriptors.into_iter();
+        let filter = if order.has_filter { descriptors.next() } else { None };
+        let filter = filter.map(Filter::from_descriptor);
         let (mut datagrams, mut streams) = (None, None);
         if order.book.is_some() {
             datagrams = Datagrams::new(descriptors.next()?, &watch);
             streams = Streams::new(descriptors.next()?, &watch);
         }
         let relay = Relay::new(descriptors.zip(order.routes.iter().copied()).collect(), &watch);
-        Some(Self { order, watch, datagrams, streams, relay })
+        Some(Self { order, watch, filter, datagrams, streams, relay })
     }
 
     /// Readable when [`Attendant::serve`] has something to do.
@@ -80,7 +86,7 @@ impl Attendant {
     }
 
     fn serve_one(&mut self, token: Token) {
-        let Self { order, watch, datagrams, streams, relay } = self;
+        let Self { order, watch, datagrams, streams, relay, .. } = self;
         let names = |act: &mut dyn FnMut(&Book)| {
             if let Some(book) = &order.book {
                 act(book);
@@ -127,8 +133,12 @@ impl Drop for Attendant {
     fn drop(&mut self) {
         // First what leads to the container, then, by the end of this value, the ports themselves:
         // whoever gets one of them next finds no rule of ours.
-        if !self.order.withdrawal.is_empty() {
-            rules::withdraw(&self.order.withdrawal);
+        if let Some(filter) = self.filter.take() {
+            if !self.order.withdrawal.is_empty() {
+                rules::withdraw(&filter, &self.order.withdrawal);
+            }
+            // Closed by the end of the process, for which nobody waits; see there.
+            std::mem::forget(filter);
         }
         membership::forget(&self.order.run_root, &self.order.container);
     }

@@ -26,6 +26,7 @@ const INFO_DATA: u16 = 2;
 const INFO_SLAVE_KIND: u16 = 4;
 const INFO_SLAVE_DATA: u16 = 5;
 const VETH_PEER: u16 = 1;
+const PORT_HAIRPIN: u16 = 4;
 const PORT_ISOLATED: u16 = 33;
 
 /// `IFF_UP`.
@@ -164,12 +165,27 @@ pub(crate) fn make_vlan(batch: &mut Batch, name: &str, parent: u32, tag: u16) {
     });
 }
 
-/// What keeps a port of a bridge from talking to other such ports.
-pub(crate) fn isolate_port(batch: &mut Batch, index: u32) {
-    batch.message(NEW_LINK, ACK, &link_header(index, 0, 0), |link| {
+/// How a port of a bridge treats its packets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PortManners {
+    /// It does not talk to other such ports.
+    pub(crate) is_isolated: bool,
+}
+
+/// What settles the manners of a bridge's port, which may have been made earlier in the same batch.
+pub(crate) fn settle_port(batch: &mut Batch, name: &str, manners: PortManners) {
+    batch.message(NEW_LINK, ACK, &link_header(0, 0, 0), |link| {
+        link.text(LINK_NAME, name);
         link.nest(LINK_INFO, |info| {
             info.text(INFO_SLAVE_KIND, "bridge");
-            info.nest(INFO_SLAVE_DATA, |data| data.bytes(PORT_ISOLATED, &[1]));
+            info.nest(INFO_SLAVE_DATA, |data| {
+                // Where the kernel shows bridged packets to the packet filter (br_netfilter), one
+                // that a container sends to its own published port turns round in the bridge.
+                data.bytes(PORT_HAIRPIN, &[1]);
+                if manners.is_isolated {
+                    data.bytes(PORT_ISOLATED, &[1]);
+                }
+            });
         });
     });
 }

@@ -196,6 +196,16 @@ impl Socket {
         Self::open(Some(rustix::net::netlink::NETFILTER))
     }
 
+    /// A socket that another process has opened.
+    pub(crate) fn from_descriptor(descriptor: OwnedFd) -> Self {
+        Self { descriptor, sent: Cell::new(1) }
+    }
+
+    /// To be handed on to another process.
+    pub(crate) fn into_descriptor(self) -> OwnedFd {
+        self.descriptor
+    }
+
     fn open(protocol: Option<Protocol>) -> Result<Self, Errno> {
         let descriptor = rustix::net::socket_with(
             AddressFamily::NETLINK,

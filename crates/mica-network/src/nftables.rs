@@ -2,11 +2,15 @@
 //!
 //! Only what our own rules are made of. A [`Transaction`] is taken as a whole or not at all.
 
-use crate::netlink::{ACK, APPEND, Answer, Attributes, Batch, CREATE, Refusal, Socket};
+use crate::netlink::{ACK, APPEND, Answer, Attributes, Batch, CREATE, DUMP, Refusal, Socket, attributes};
 use rustix::io::Errno;
 
 /// `NFPROTO_INET`: a table for IPv4 and IPv6.
 const FAMILY: u8 = 1;
+/// `NFPROTO_IPV4` and `NFPROTO_IPV6`.
+pub(crate) const IPV4: u8 = 2;
+/// The other.
+pub(crate) const IPV6: u8 = 10;
 const SUBSYSTEM: u16 = 10 << 8;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
@@ -15,13 +19,16 @@ const NEW_TABLE: u16 = SUBSYSTEM;
 const GET_TABLE: u16 = SUBSYSTEM | 1;
 const DELETE_TABLE: u16 = SUBSYSTEM | 2;
 const NEW_CHAIN: u16 = SUBSYSTEM | 3;
+const GET_CHAIN: u16 = SUBSYSTEM | 4;
 const NEW_RULE: u16 = SUBSYSTEM | 6;
+const GET_RULE: u16 = SUBSYSTEM | 7;
 const NEW_SET: u16 = SUBSYSTEM | 9;
 const NEW_ELEMENT: u16 = SUBSYSTEM | 12;
 const DELETE_ELEMENT: u16 = SUBSYSTEM | 14;
 
 const LIST_ITEM: u16 = 1;
 const TABLE_USER_DATA: u16 = 6;
+const RULE_USER_DATA: u16 = 7;
 const SET_IS_MAP: u32 = 8;
 const SET_USER_DATA: u16 = 13;
 
@@ -83,6 +90,7 @@ pub(crate) struct SetShape {
 #[derive(Debug, Clone)]
 pub(crate) struct Transaction {
     batch: Batch,
+    family: u8,
     table: String,
 }
 
@@ -92,16 +100,21 @@ fn header(family: u8, resource: u16) -> [u8; 4] {
 }
 
 impl Transaction {
-    /// An empty one.
+    /// An empty one for a table of ours.
     pub(crate) fn of(table: &str) -> Self {
+        Self::of_family(FAMILY, table)
+    }
+
+    /// An empty one for a table of any family.
+    pub(crate) fn of_family(family: u8, table: &str) -> Self {
         let mut batch = Batch::default();
         batch.message(BATCH_BEGIN, 0, &header(0, 10), |_| ());
-        Self { batch, table: table.to_owned() }
+        Self { batch, family, table: table.to_owned() }
     }
 
     fn message(&mut self, kind: u16, flags: u16, attributes: impl FnOnce(&mut Attributes<'_>, &str)) {
         let table = &self.table;
-        self.batch.message(kind, flags, &header(FAMILY, 0), |message| attributes(message, table));
+        self.batch.message(kind, flags, &header(self.family, 0), |message| attributes(message, table));
     }
 
     /// Whether nothing is in it.
@@ -111,10 +124,7 @@ impl Transaction {
 
     /// Makes the table, where it is not there.
     pub(crate) fn make_table(&mut self, comment: &str) {
-        // nft(8) shows a text of type 0 as the table's comment.
-        let mut data = vec![0, (comment.len() + 1) as u8];
-        data.extend(comment.as_bytes());
-        data.push(0);
+        let data = comment_data(comment);
         self.message(NEW_TABLE, CREATE, |message, table| {
             message.text(1, table);
             message.big(2, 0);
@@ -199,6 +209,21 @@ impl Transaction {
         });
     }
 
+    /// Puts a rule at the head of a chain, with a comment to find it by.
+    pub(crate) fn rule_at_head(
+        &mut self,
+        chain: &str,
+        comment: &str,
+        expressions: impl FnOnce(&mut Rule<'_, '_>),
+    ) {
+        self.message(NEW_RULE, CREATE, |message, table| {
+            message.text(1, table);
+            message.text(2, chain);
+            message.nest(4, |list| expressions(&mut Rule { list }));
+            message.bytes(RULE_USER_DATA, &comment_data(comment));
+        });
+    }
+
     /// The whole as bytes, to be carried out later by [`carry_out_bytes`].
     pub(crate) fn into_bytes(mut self) -> Vec<u8> {
         self.close();
@@ -230,11 +255,73 @@ pub(crate) fn table_comment(socket: &Socket, table: &str) -> Result<Option<Strin
         Err(Refusal { errno: Errno::NOENT, .. }) => return Ok(None),
         Err(refusal) => return Err(refusal.errno),
     };
-    let comment = |answer: &Answer| {
-        let data = answer.attribute(4, TABLE_USER_DATA)?.get(2..)?;
-        Some(String::from_utf8_lossy(data).trim_end_matches('\0').to_owned())
-    };
+    let comment = |answer: &Answer| read_comment(answer.attribute(4, TABLE_USER_DATA)?);
     Ok(Some(answers.iter().find_map(comment).unwrap_or_default()))
+}
+
+/// What nft(8) and iptables(8) show as a comment: a text of type 0.
+fn comment_data(comment: &str) -> Vec<u8> {
+    let mut data = vec![0, (comment.len() + 1) as u8];
+    data.extend(comment.as_bytes());
+    data.push(0);
+    data
+}
+
+fn read_comment(data: &[u8]) -> Option<String> {
+    Some(String::from_utf8_lossy(data.get(2..)?).trim_end_matches('\0').to_owned())
+}
+
+/// A chain of anybody's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Chain {
+    /// `NFPROTO_*`.
+    pub(crate) family: u8,
+    pub(crate) table: String,
+    pub(crate) name: String,
+    /// `NF_INET_*`, where it hooks into the kernel.
+    pub(crate) hook: Option<u32>,
+    /// What becomes of packets that no rule judges.
+    pub(crate) drops_by_default: bool,
+}
+
+/// All chains of this host.
+pub(crate) fn chains(socket: &Socket) -> Result<Vec<Chain>, Errno> {
+    let mut batch = Batch::default();
+    batch.message(GET_CHAIN, DUMP, &header(0, 0), |_| ());
+    match socket.request(batch) {
+        Ok(answers) => Ok(answers.iter().filter_map(read_chain).collect()),
+        Err(refusal) => Err(refusal.errno),
+    }
+}
+
+fn read_chain(answer: &Answer) -> Option<Chain> {
+    let text = |kind| {
+        let bytes = answer.attribute(4, kind)?;
+        Some(String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned())
+    };
+    let big = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
+    let place = answer.attribute(4, 4).unwrap_or_default();
+    let hook = attributes(place).find(|(kind, _)| *kind == 1).and_then(|(_, value)| big(value));
+    let policy = answer.attribute(4, 5).and_then(big);
+    Some(Chain {
+        family: *answer.body.first()?,
+        table: text(1)?,
+        name: text(3)?,
+        hook,
+        drops_by_default: hook.is_some() && policy == Some(0),
+    })
+}
+
+/// The comments of the rules of a chain.
+pub(crate) fn rule_comments(socket: &Socket, chain: &Chain) -> Result<Vec<String>, Errno> {
+    let mut batch = Batch::default();
+    batch.message(GET_RULE, DUMP, &header(chain.family, 0), |message| {
+        message.text(1, &chain.table);
+        message.text(2, &chain.name);
+    });
+    let answers = socket.request(batch).map_err(|refusal| refusal.errno)?;
+    let comment = |answer: &Answer| read_comment(answer.attribute(4, RULE_USER_DATA)?);
+    Ok(answers.iter().filter_map(comment).collect())
 }
 
 const ELEMENTS_PER_MESSAGE: usize = 500;
@@ -271,6 +358,33 @@ impl Rule<'_, '_> {
             data.big(3, offset);
             data.big(4, length);
         });
+        self
+    }
+
+    /// Writes the register's bytes into the transport header, and mends the sum at `sum`.
+    pub(crate) fn write_transport(&mut self, (offset, length): (u32, u32), register: u32, sum: u32) {
+        self.expression("payload", |data| {
+            data.big(5, register);
+            data.big(2, 2);
+            data.big(3, offset);
+            data.big(4, length);
+            data.big(6, 1);
+            data.big(7, sum);
+        });
+    }
+
+    /// Loads a value.
+    pub(crate) fn load(&mut self, value: &[u8], register: u32) -> &mut Self {
+        self.expression("immediate", |data| {
+            data.big(1, register);
+            data.nest(2, |inner| inner.bytes(1, value));
+        });
+        self
+    }
+
+    /// Counts packets, as iptables(8) expects of every rule.
+    pub(crate) fn count(&mut self) -> &mut Self {
+        self.expression("counter", |_| ());
         self
     }
 

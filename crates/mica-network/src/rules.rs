@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! raw prerouting      drop what comes from a container for 127.0.0.0/8 of this host
-//! nat prerouting      for an address of this host, but not 127.0.0.0/8: publish
+//! nat prerouting      for an address of this host, but not 127.0.0.0/8: publish; no such rule where
+//!                     the host's own rules for what comes in are to be heeded
 //! nat output          for an address of this host: publish
 //! publish             look (address, protocol, port) up, then (protocol, port): send it to the container
 //! filter forward      answers pass; within a bridge passes; nothing in or out of internal networks;
@@ -17,8 +18,11 @@
 use crate::error::{Error, Result};
 use crate::link::Address;
 use crate::netlink::Socket;
-use crate::nftables::{self, FIRST, Hook, Meta, Rule, SECOND, SetShape, THIRD, Transaction, Verdict};
+use crate::nftables::{
+    self, FIRST, Hook, IPV4, IPV6, Meta, Rule, SECOND, SetShape, THIRD, Transaction, Verdict,
+};
 use crate::publish::Forward;
+use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -43,10 +47,38 @@ pub struct Rules {
     pub networks: Vec<NetworkRules>,
     /// The published ports of all running containers.
     pub forwards: Vec<Forward>,
+    /// Whether what comes from outside for a published port passes the host's own rules for incoming
+    /// packets: then it is not sent on here, but taken by the port's socket and relayed.
+    pub respects_host: bool,
 }
 
-const IPV4: u8 = 2;
-const IPV6: u8 = 10;
+/// A way to the packet filter of this host.
+///
+/// Closing one waits for everything that anybody has removed from the filter shortly before: a
+/// grace period of RCU, during which nobody else can change anything. So it is handed on to a
+/// process that nobody waits for, and closed there last.
+#[derive(Debug)]
+pub struct Filter(Socket);
+
+impl Filter {
+    /// Opens one, in the network namespace of this thread.
+    pub fn open() -> Result<Self> {
+        Ok(Self(Socket::netfilter().map_err(failed("open", "of this host"))?))
+    }
+
+    /// To be handed on.
+    pub fn into_descriptor(self) -> OwnedFd {
+        self.0.into_descriptor()
+    }
+
+    pub(crate) fn from_descriptor(descriptor: OwnedFd) -> Self {
+        Self(Socket::from_descriptor(descriptor))
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.0
+    }
+}
 
 /// `nft describe`: the numbers of types, and the lengths of keys padded to whole registers.
 const INTERFACE: u32 = 41;
@@ -92,21 +124,19 @@ const REDIRECTED: u32 = 0x20;
 impl Rules {
     /// Sees to it that the table is there and was written for these networks; tells whether it
     /// had to be written.
-    pub fn ensure(&self, table: &str) -> Result<bool> {
-        let socket = Socket::netfilter().map_err(failed("open", table))?;
+    pub fn ensure(&self, filter: &Filter, table: &str) -> Result<bool> {
         let comment = self.comment();
-        let found = nftables::table_comment(&socket, table).map_err(failed("read", table))?;
+        let found = nftables::table_comment(filter.socket(), table).map_err(failed("read", table))?;
         if found.as_ref() == Some(&comment) {
             return Ok(false);
         }
-        self.write(&socket, table)?;
+        self.write(filter.socket(), table)?;
         Ok(true)
     }
 
     /// Writes the whole table anew.
-    pub fn apply(&self, table: &str) -> Result<()> {
-        let socket = Socket::netfilter().map_err(failed("open", table))?;
-        self.write(&socket, table)
+    pub fn apply(&self, filter: &Filter, table: &str) -> Result<()> {
+        self.write(filter.socket(), table)
     }
 
     fn write(&self, socket: &Socket, table: &str) -> Result<()> {
@@ -122,7 +152,7 @@ impl Rules {
         self.fill_networks(&mut transaction);
         add_forwards(&mut transaction, &self.forwards);
         chains(&mut transaction);
-        publishing(&mut transaction);
+        publishing(&mut transaction, self.respects_host);
         filtering(&mut transaction);
         self.leaving(&mut transaction);
         transaction.carry_out(socket).map_err(failed("write", table))
@@ -130,7 +160,7 @@ impl Rules {
 
     /// Tells for which networks a table was written, and by which version of this file.
     fn comment(&self) -> String {
-        let bytes = postcard::to_stdvec(&self.networks).unwrap_or_default();
+        let bytes = postcard::to_stdvec(&(&self.networks, self.respects_host)).unwrap_or_default();
         format!("networks {:016x}.{VERSION}", crate::site::hash(&bytes))
     }
 
@@ -176,7 +206,7 @@ impl Rules {
 }
 
 /// Of the rules in this file; a table of another version is written anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 fn chains(transaction: &mut Transaction) {
     let hook = |kind, number, priority| Some(Hook { kind, number, priority });
@@ -188,7 +218,7 @@ fn chains(transaction: &mut Transaction) {
     transaction.make_chain("postrouting", hook("nat", 4, 100));
 }
 
-fn publishing(transaction: &mut Transaction) {
+fn publishing(transaction: &mut Transaction, respects_host: bool) {
     // Bridges take packets from 127.0.0.0/8 so that this host reaches published ports there. Their
     // containers must not reach the host that way.
     transaction.rule("guard", |rule| {
@@ -201,7 +231,8 @@ fn publishing(transaction: &mut Transaction) {
         is_to_loopback(rule);
         rule.verdict(Verdict::Return);
     });
-    for chain in ["prerouting", "output"] {
+    let all = ["output", "prerouting"];
+    for chain in if respects_host { &all[..1] } else { &all[..] } {
         transaction.rule(chain, |rule| {
             rule.destination_is_local().verdict(Verdict::Jump("publish"));
         });
@@ -257,6 +288,7 @@ fn is_redirected(rule: &mut Rule<'_, '_>) {
     rule.connection(2, FIRST).mask(FIRST, &REDIRECTED.to_ne_bytes()).differs(FIRST, &[0; 4]);
 }
 
+/// Whether the source is within a range.
 fn is_from(rule: &mut Rule<'_, '_>, subnet: Address) {
     let (family, offset, bytes) = match subnet.ip {
         IpAddr::V4(ip) => (IPV4, 12, ip.octets().to_vec()),
@@ -327,14 +359,13 @@ fn add_forwards(transaction: &mut Transaction, forwards: &[Forward]) {
 
 /// Sends the ports of a container on, all of them or none; `false` where the table is not there or
 /// has another container's elements, so that it has to be written anew.
-pub fn publish(table: &str, forwards: &[Forward]) -> Result<bool> {
+pub fn publish(filter: &Filter, table: &str, forwards: &[Forward]) -> Result<bool> {
     let mut transaction = Transaction::of(table);
     add_forwards(&mut transaction, forwards);
     if transaction.is_empty() {
         return Ok(true);
     }
-    let socket = Socket::netfilter().map_err(failed("open", table))?;
-    match transaction.carry_out(&socket) {
+    match transaction.carry_out(filter.socket()) {
         Ok(()) => Ok(true),
         Err(Errno::NOENT | Errno::EXIST | Errno::BUSY) => Ok(false),
         Err(errno) => Err(failed("write", table)(errno)),
@@ -358,29 +389,27 @@ pub(crate) fn withdrawal(table: &str, forwards: &[Forward]) -> Vec<Vec<u8>> {
 }
 
 /// Carries a withdrawal out.
-pub(crate) fn withdraw(messages: &[Vec<u8>]) {
-    let Ok(socket) = Socket::netfilter() else { return };
+pub(crate) fn withdraw(filter: &Filter, messages: &[Vec<u8>]) {
     let Some((all, each)) = messages.split_first() else { return };
-    if nftables::carry_out_bytes(&socket, all.clone()).is_err() {
+    if nftables::carry_out_bytes(filter.socket(), all.clone()).is_err() {
         for one in each {
             // A table that was flushed has nothing to take back.
-            let _ = nftables::carry_out_bytes(&socket, one.clone());
+            let _ = nftables::carry_out_bytes(filter.socket(), one.clone());
         }
     }
 }
 
 /// Removes the table, where it is there.
-pub fn remove_table(table: &str) -> Result<()> {
-    let socket = Socket::netfilter().map_err(failed("open", table))?;
+pub fn remove_table(filter: &Filter, table: &str) -> Result<()> {
     let mut transaction = Transaction::of(table);
     transaction.delete_table();
-    match transaction.carry_out(&socket) {
+    match transaction.carry_out(filter.socket()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(failed("remove", table)(errno)),
     }
 }
 
-fn failed(action: &'static str, table: &str) -> impl FnOnce(Errno) -> Error {
+pub(crate) fn failed(action: &'static str, table: &str) -> impl FnOnce(Errno) -> Error {
     let table = table.to_owned();
     move |errno| Error::Filter { action, table, source: errno.into() }
 }
@@ -406,8 +435,10 @@ mod tests {
             is_internal: false,
             masquerades: true,
         };
-        let rules = |bridge| Rules { networks: vec![network(bridge)], forwards: Vec::new() };
+        let rules = |bridge| Rules { networks: vec![network(bridge)], ..Rules::default() };
         assert_eq!(rules("a").comment(), rules("a").comment());
         assert_ne!(rules("a").comment(), rules("b").comment());
+        let heeding = Rules { respects_host: true, ..rules("a") };
+        assert_ne!(heeding.comment(), rules("a").comment());
     }
 }

@@ -8,10 +8,11 @@ use crate::error::{Error, Result};
 use crate::files::RESOLVER;
 use crate::link;
 use crate::netlink::{Batch, Socket};
+use crate::redirect;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -174,16 +175,28 @@ fn own_namespace() -> Result<OwnedFd> {
 }
 
 fn resolver_sockets() -> Result<(OwnedFd, OwnedFd)> {
-    let open = |kind| {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = rustix::net::socket_with(AddressFamily::INET, kind, flags, None)?;
-        sockopt::set_socket_reuseaddr(&socket, true)?;
-        rustix::net::bind(&socket, &SocketAddr::new(RESOLVER.into(), 53))?;
-        Ok(socket)
+    let failed = || Error::link("listen at", format!("{RESOLVER}"));
+    let (datagrams, port_of_datagrams) = resolver_socket(SocketType::DGRAM, 0).map_err(failed())?;
+    let (streams, port_of_streams) = resolver_socket(SocketType::STREAM, 0).map_err(failed())?;
+    let sockets = match redirect::write(port_of_datagrams, port_of_streams) {
+        Ok(()) => (datagrams, streams),
+        // Without the packet filter it has the port itself, and no program of the container can.
+        Err(_) => {
+            let (datagrams, _) = resolver_socket(SocketType::DGRAM, redirect::PORT).map_err(failed())?;
+            (datagrams, resolver_socket(SocketType::STREAM, redirect::PORT).map_err(failed())?.0)
+        }
     };
-    let failed = || Error::link("listen at", format!("{RESOLVER}:53"));
-    let datagrams = open(SocketType::DGRAM).map_err(failed())?;
-    let streams = open(SocketType::STREAM).map_err(failed())?;
-    rustix::net::listen(&streams, 64).map_err(failed())?;
-    Ok((datagrams, streams))
+    rustix::net::listen(&sockets.1, RESOLVER_BACKLOG).map_err(failed())?;
+    Ok(sockets)
+}
+
+/// How many connections to the resolver may wait to be taken.
+const RESOLVER_BACKLOG: i32 = 64;
+
+fn resolver_socket(kind: SocketType, port: u16) -> std::result::Result<(OwnedFd, u16), Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::INET, kind, flags, None)?;
+    rustix::net::bind(&socket, &SocketAddr::new(RESOLVER.into(), port))?;
+    let bound = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
+    Ok((socket, bound.port()))
 }

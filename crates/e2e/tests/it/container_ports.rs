@@ -17,7 +17,7 @@ pub(crate) fn web(world: &World, name: &str, flags: &[&str]) {
 }
 
 /// What a web server at this address answers, if one does.
-fn fetch(address: &str) -> Option<String> {
+pub(crate) fn fetch(address: &str) -> Option<String> {
     let address: SocketAddr = address.parse().expect("an address");
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
@@ -43,12 +43,12 @@ pub(crate) fn eventually(part: &str, mut ask: impl FnMut() -> Option<String>) {
 
 /// The same from another machine.
 #[track_caller]
-fn reaches(neighbour: &Neighbour, url: &str, part: &str) {
+pub(crate) fn reaches(neighbour: &Neighbour, url: &str, part: &str) {
     eventually(part, || neighbour.run(&["wget", "-qO-", "-t", "1", url]));
 }
 
 #[track_caller]
-fn cannot_reach(neighbour: &Neighbour, url: &str) {
+pub(crate) fn cannot_reach(neighbour: &Neighbour, url: &str) {
     let answer = neighbour.run(&["wget", "-qO-", "-T", "1", "-t", "1", url]);
     assert_eq!(answer, None, "{url} was reached");
 }
@@ -65,6 +65,13 @@ fn privileged_a_published_port_is_reached_from_the_host_another_machine_and_anot
     reaches(&neighbour, "http://10.77.0.1:8080/", "I am web");
     let url = ["run", "--rm", "busybox", "wget", "-qO-", "http://10.77.0.1:8080/"];
     world.mica(url).success().stdout_is("I am web\n");
+    for host in ["10.77.0.1", "172.17.0.1"] {
+        let itself = ["exec", "web", "timeout", "5", "wget", "-qO-", &format!("http://{host}:8080/")];
+        world.mica(itself).success().stdout_is("I am web\n");
+    }
+    world.mica(["network", "create", "other"]).success();
+    let across = ["run", "--rm", "--network", "other", "busybox", "wget", "-qO-", "http://10.77.0.1:8080/"];
+    world.mica(across).success().stdout_is("I am web\n");
     world.mica(["port", "web"]).success().stdout_is("80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080\n");
     world.mica(["port", "web", "80"]).success().stdout_is("0.0.0.0:8080\n[::]:8080\n");
     let ports = world.mica(["ps", "--format", "{{.Ports}}"]).success().line();

@@ -39,5 +39,7 @@ mod image_ls;
 mod image_pull;
 mod image_save;
 mod network;
+mod network_firewall;
+mod network_names;
 mod peers;
 mod volume;

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Whether a program is there; says what is skipped if not.
-fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     let found = ["/usr/bin", "/usr/sbin"].iter().any(|place| Path::new(place).join(program).is_file());
     if !found {
         eprintln!("skipped: {program} is not installed, `cargo xtask test` would install it");
@@ -18,7 +18,7 @@ fn has(program: &str) -> bool {
 
 /// Runs a peer to its end; answers its output without the last line end.
 #[track_caller]
-fn peer(command: &mut Command) -> String {
+pub(crate) fn peer(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let shown = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {shown}");
@@ -42,14 +42,20 @@ fn skopeo() -> Command {
     command
 }
 
-/// A docker daemon of one's own, without any network.
-struct Dockerd {
+/// A docker daemon of one's own.
+pub(crate) struct Dockerd {
     process: Child,
     directory: PathBuf,
 }
 
 impl Dockerd {
+    /// One without any network.
     fn start(world: &World) -> Self {
+        Self::start_with(world, &["--iptables=false", "--bridge=none"])
+    }
+
+    /// One with these flags.
+    pub(crate) fn start_with(world: &World, flags: &[&str]) -> Self {
         let directory = world.scratch().join("dockerd");
         fs::create_dir(&directory).unwrap();
         let path = |name: &str| directory.join(name);
@@ -64,7 +70,8 @@ impl Dockerd {
             .arg("-H")
             .arg(format!("unix://{}", path("socket").display()))
             // The store is thrown away in a moment; vfs needs no kernel feature and leaves no mounts.
-            .args(["--iptables=false", "--bridge=none", "--storage-driver=vfs"])
+            .arg("--storage-driver=vfs")
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -80,7 +87,8 @@ impl Dockerd {
         daemon
     }
 
-    fn docker(&self) -> Command {
+    /// A command for it.
+    pub(crate) fn docker(&self) -> Command {
         let mut command = Command::new("docker");
         command.arg("-H").arg(format!("unix://{}", self.directory.join("socket").display()));
         command

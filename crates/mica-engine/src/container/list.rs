@@ -156,6 +156,9 @@ impl Local {
         }
         let old = std::mem::replace(&mut record.name, parsed.as_str().to_owned());
         self.database().write(|transaction| record.save_name(transaction))?;
+        if record.observe(&self.disk.container(&record.id)).is_running() {
+            self.tell_neighbours_anew(&record)?;
+        }
         self.events.append(&events::container(&record, "rename", &[("oldName", format!("/{old}"))]));
         Ok(())
     }

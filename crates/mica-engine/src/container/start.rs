@@ -141,9 +141,10 @@ impl Local {
         // The namespace would not belong to its users: such a container has only a loopback link yet.
         let furnished = if maps.is_none() { self.furnish(record, definition)? } else { None };
         let (network, mut joined) = self.network(definition)?;
-        let companion = furnished.map(|Furnished { namespace, companion }| {
+        let (companion, network_warnings) = furnished.map_or((None, Vec::new()), |furnished| {
+            let Furnished { namespace, companion, warnings } = furnished;
             joined.push(JoinedNamespace { kind: NamespaceKind::Network, descriptor: namespace });
-            companion
+            (Some(companion), warnings)
         });
         joined.extend(self.shared_namespaces(&definition.host_config)?);
         let mounts = self.user_mounts(definition)?;
@@ -155,8 +156,9 @@ impl Local {
         if let Some(maps) = maps {
             user_namespace::apply(&mut spec, &maps, self.disk.root())?;
         }
-        let (container, warnings) =
+        let (container, mut warnings) =
             ContainerPlan::from_spec(&spec).map_err(|source| mica_runtime::RuntimeError::Plan { source })?;
+        warnings.extend(network_warnings);
         let container = Rights::of(&definition.host_config)?.fit_container(container);
         let filter = Security::of(&definition.host_config)?.filter(&self.disk, container.bounding_set())?;
         let container = container.with_filter(filter);

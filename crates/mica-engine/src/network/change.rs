@@ -10,7 +10,7 @@ use crate::network::record::Network;
 use crate::{Local, events, lock};
 use mica_api::types::network::NetworkConnectRequest;
 use mica_model::Filters;
-use mica_network::{Join, Names, sandbox};
+use mica_network::{Filter, Join, Names, sandbox};
 use mica_runtime::NamespaceKind;
 use std::os::fd::AsFd;
 
@@ -128,7 +128,7 @@ impl Local {
             mica_runtime::namespace(self.disk.container(&record.id).run(), NamespaceKind::Network)?;
         let join = Join { network: network.definition.plan.clone(), endpoint: place.plan() };
         sandbox::connect(namespace.as_fd(), &join)?;
-        self.publish(place)?;
+        self.publish(&Filter::open()?, place)?;
         self.choose_way_out(record, namespace.as_fd())?;
         self.tell_neighbours_anew(record)
     }

@@ -14,7 +14,7 @@ use crate::network::ports;
 use crate::network::record::Network;
 use crate::network::resolution::{self, Resolver};
 use crate::network::rules::forwards;
-use mica_network::{AttendantOrder, Book, Join, Reservation, Route, Sandbox, sandbox};
+use mica_network::{AttendantOrder, Book, Filter, Join, PortWish, Protocol, Reservation, Route, sandbox};
 use mica_runtime::CompanionPlan;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -26,6 +26,8 @@ pub(crate) struct Furnished {
     pub(crate) namespace: OwnedFd,
     /// What the monitor does for it.
     pub(crate) companion: CompanionPlan,
+    /// What the user should know.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// A container with its networks and its places in them.
@@ -72,13 +74,12 @@ impl Local {
         mut places: Places,
     ) -> Result<Furnished> {
         let way_out = way_out(&places);
-        let binding = places.get(way_out).and_then(|(network, _)| host_binding(network));
         let reservations = match places.get(way_out) {
-            Some((network, _)) if can_publish(network) => {
-                mica_network::reserve(&ports::wishes(definition, binding)?)?
-            }
+            Some((network, _)) if can_publish(network) => self.reserve(definition, network)?,
             _ => Vec::new(),
         };
+        let has_rules = places.iter().any(|(network, _)| can_publish(network));
+        let filter = has_rules.then(Filter::open).transpose()?;
         self.take_places(&mut places, way_out, &reservations)?;
         let networks: Vec<Network> = places.iter().map(|(network, _)| network.clone()).collect();
         let resolver = resolution::resolver(&definition.host_config, &networks)?;
@@ -94,13 +95,27 @@ impl Local {
         // Making a namespace takes the kernel a while; what the host has to know is done meanwhile.
         let (made, told) = std::thread::scope(|scope| {
             let made = scope.spawn(|| sandbox::make(&joins, resolver.servers.is_some()));
-            let told = self.tell(record, definition, &places, &resolver);
+            let told = self.tell(record, definition, &places, (&resolver, filter.as_ref()));
             (made.join(), told)
         });
         let made = made
             .unwrap_or_else(|_| Err(mica_network::Error::Invalid { what: "a thread failed".to_owned() }))?;
-        told?;
-        Ok(self.hand_over(record, &places, (made, resolver), reservations))
+        let warnings = told?;
+        let companion = self.hand_over(record, &places, (filter, made.resolver, resolver), reservations);
+        Ok(Furnished { namespace: made.namespace, companion, warnings })
+    }
+
+    fn reserve(&self, definition: &Definition, network: &Network) -> Result<Vec<Reservation>> {
+        let config = self.config()?.network.clone();
+        let wishes = ports::wishes(definition, host_binding(network).or(config.publish_address))?;
+        let is_sctp = |wish: &PortWish| wish.protocol == Protocol::Sctp;
+        if config.respect_host_firewall && wishes.iter().any(is_sctp) {
+            return Err(Error::Unsupported {
+                what: "ports of sctp cannot be published while respect_host_firewall is set: they are not relayed"
+                    .to_owned(),
+            });
+        }
+        Ok(mica_network::reserve(&wishes)?)
     }
 
     /// Addresses for all places, and the ports that lead to one of them, in one transaction. Where
@@ -142,20 +157,18 @@ impl Local {
         record: &Record,
         definition: &Definition,
         places: &Places,
-        resolver: &Resolver,
-    ) -> Result<()> {
+        (resolver, filter): (&Resolver, Option<&Filter>),
+    ) -> Result<Vec<String>> {
         let live: Vec<_> = places.iter().filter_map(|(_, endpoint)| endpoint.place.as_ref()).collect();
         let links = self.link_lines(places)?;
         let lines = resolution::host_lines(definition, &live, &links)?;
         self.write_resolution(record, resolver, &lines)?;
         self.tell_neighbours(record, &definition.config.hostname, places)?;
-        if places.iter().any(|(network, _)| can_publish(network)) {
-            let with_ports = live.iter().find(|place| !place.ports.is_empty());
-            if let Some(place) = with_ports.or(live.first()) {
-                self.publish(place)?;
-            }
+        let with_ports = live.iter().find(|place| !place.ports.is_empty());
+        match (filter, with_ports.or(live.first())) {
+            (Some(filter), Some(place)) => self.publish(filter, place),
+            _ => Ok(Vec::new()),
         }
-        Ok(())
     }
 
     /// Lines of `hosts` for those that `--link` names, on the network without names.
@@ -180,17 +193,18 @@ impl Local {
         &self,
         record: &Record,
         places: &Places,
-        (made, resolver): (Sandbox, Resolver),
+        (filter, sockets, resolver): (Option<Filter>, Option<(OwnedFd, OwnedFd)>, Resolver),
         reservations: Vec<Reservation>,
-    ) -> Furnished {
+    ) -> CompanionPlan {
         let live: Vec<_> = places.iter().filter_map(|(_, endpoint)| endpoint.place.as_ref()).collect();
         let all_forwards: Vec<_> = live.iter().flat_map(|place| forwards(place)).collect();
         let run_root = self.disk.run_root().to_owned();
         let container = record.id.to_string();
         let table = self.site().table();
         let mut order = AttendantOrder::new(run_root.clone(), container.clone(), &table, &all_forwards);
-        let mut descriptors = Vec::new();
-        if let Some((sockets, servers)) = made.resolver.zip(resolver.servers) {
+        order.has_filter = filter.is_some();
+        let mut descriptors: Vec<OwnedFd> = filter.map(Filter::into_descriptor).into_iter().collect();
+        if let Some((sockets, servers)) = sockets.zip(resolver.servers) {
             let links = places.iter().flat_map(|(_, endpoint)| endpoint.settings.links.iter().flatten());
             let links = links.map(|link| split_link(link));
             let links = links.map(|(alias, target)| (alias.to_owned(), target.to_owned())).collect();
@@ -206,8 +220,7 @@ impl Local {
             order.routes.push(Route { protocol: reservation.protocol, target });
             descriptors.push(socket);
         }
-        let companion = CompanionPlan { order: order.encode(), descriptors };
-        Furnished { namespace: made.namespace, companion }
+        CompanionPlan { order: order.encode(), descriptors }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Driver, EndpointPlan, MTU, NetworkPlan};
 use crate::error::{Error, Result};
-use crate::link::{self, Address, Link, Peer};
+use crate::link::{self, Address, Link, Peer, PortManners};
 use crate::netlink::{Batch, Socket};
 use crate::rules::NetworkRules;
 use rustix::fd::BorrowedFd;
@@ -88,14 +88,9 @@ impl Driver for Bridge {
         let mut batch = Batch::default();
         let peer = Peer { name: &endpoint.interface, mac: endpoint.mac, namespace };
         link::make_pair(&mut batch, &endpoint.host_end, bridge.index, network.mtu()?, &peer);
-        link::carry_out(host, batch, "make a link of", &network.link)?;
-        if network.switch(TALK, true)? {
-            return Ok(());
-        }
-        let Some(port) = link::find(host, &endpoint.host_end)? else { return Ok(()) };
-        let mut batch = Batch::default();
-        link::isolate_port(&mut batch, port.index);
-        link::carry_out(host, batch, "isolate a port of", &network.link)
+        let manners = PortManners { is_isolated: !network.switch(TALK, true)? };
+        link::settle_port(&mut batch, &endpoint.host_end, manners);
+        link::carry_out(host, batch, "make a link of", &network.link)
     }
 
     fn rules(&self, network: &NetworkPlan) -> Option<NetworkRules> {
