@@ -76,12 +76,13 @@ pub(crate) struct ContainerJob {
 pub(crate) struct LastCommand {
     pub(crate) arguments: Vec<Vec<u8>>,
     pub(crate) only_if_exists: PathBuf,
+    pub(crate) discards: Option<PathBuf>,
 }
 
 impl From<AfterExit> for LastCommand {
     fn from(after: AfterExit) -> Self {
         let arguments = after.arguments.into_iter().map(OsStringExt::into_vec).collect();
-        Self { arguments, only_if_exists: after.only_if_exists }
+        Self { arguments, only_if_exists: after.only_if_exists, discards: after.discards }
     }
 }
 

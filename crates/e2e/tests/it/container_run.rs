@@ -1,5 +1,6 @@
 //! `mica run`: exit codes, output, input, terminals, and the image that the binary carries.
 
+use crate::container_ports::eventually;
 use e2e::World;
 
 #[test]
@@ -88,6 +89,19 @@ fn privileged_run_keeps_what_is_written_in_the_container_only() {
     world.mica(["run", "--rm", "busybox", "test", "-f", "/etc/group"]).success();
     let changes = world.mica(["diff", "writer"]).success().lines();
     assert_eq!(changes, ["C /etc", "D /etc/group", "A /file"]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_run_rm_leaves_no_file_behind() {
+    let world = World::with_busybox();
+    let script = "mkdir -p /a/b; echo x > /a/b/c; dd if=/dev/zero of=/big bs=1M count=8";
+    world.mica(["run", "--rm", "busybox", "sh", "-c", script]).success();
+    let entries = |name: &str| std::fs::read_dir(world.root().join(name)).unwrap().count();
+    assert_eq!(entries("container"), 0);
+    // Deleted by the monitor, while the command has gone on already.
+    eventually("0 entries", || Some(format!("{} entries", entries("trash"))));
+    world.mica(["ps", "-aq"]).success().stdout_is("");
 }
 
 #[test]

@@ -152,6 +152,9 @@ pub struct RemoveOptions {
     pub volumes: bool,
     /// Remove a link instead of the container.
     pub link: bool,
+    /// The caller has stayed with the run until its end, as [`StartOptions::caller_removes`] said: the
+    /// container's monitor still is there to delete the files.
+    pub after_run: bool,
 }
 
 /// What to wait for.

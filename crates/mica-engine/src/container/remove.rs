@@ -22,18 +22,20 @@ impl Local {
         let id = Record::find(&self.database(), reference)?.id;
         // It may be started again between our end of its run and our lock.
         let volumes = if options.volumes { RemovedVolumes::Unnamed } else { RemovedVolumes::None };
-        while !self.try_remove(&id, options.force, volumes)? {}
-        self.tidy_containers();
+        while !self.try_remove(&id, options, volumes)? {}
+        if !options.after_run {
+            self.tidy_containers();
+        }
         Ok(())
     }
 
     /// Ends its run if that may be and removes it; `false` if it was started meanwhile.
-    fn try_remove(&self, id: &ContainerId, is_forced: bool, volumes: RemovedVolumes) -> Result<bool> {
+    fn try_remove(&self, id: &ContainerId, options: RemoveOptions, volumes: RemovedVolumes) -> Result<bool> {
         let record = Record::find(&self.database(), id.as_str())?;
         let disk = self.disk.container(id);
         let observed = record.observe(&disk);
         if observed.is_running() {
-            if !is_forced {
+            if !options.force {
                 return Err(running(&record, observed.status));
             }
             self.kill_now(&record, observed.status)?;
@@ -48,12 +50,17 @@ impl Local {
         if record.observe(&disk).is_running() {
             return Ok(false);
         }
-        self.remove_record(&mut record, volumes)?;
+        let deleter = if options.after_run { Deleter::Monitor } else { Deleter::Caller };
+        self.remove_record_by(deleter, &mut record, volumes)?;
         Ok(true)
     }
 
     /// Removes a container that does not run and whose lock is held.
     pub(crate) fn remove_record(&self, record: &mut Record, volumes: RemovedVolumes) -> Result<()> {
+        self.remove_record_by(Deleter::Caller, record, volumes)
+    }
+
+    fn remove_record_by(&self, deleter: Deleter, record: &mut Record, volumes: RemovedVolumes) -> Result<()> {
         let trashed = self.trash_directory(&record.id);
         let Some(unnamed) = self.delete_record(record, trashed.is_ok())? else {
             // Another removal of it was quicker, and announces it.
@@ -63,7 +70,9 @@ impl Local {
         record.stage = Stage::Removing;
         // The removal itself is done; an event that finds no room must not undo that.
         self.events.append(&events::container(record, "destroy", &[]));
-        self.delete_trashed(&record.id);
+        if deleter == Deleter::Caller || !self.leave_to_monitor(&record.id) {
+            self.delete_trashed(&record.id);
+        }
         if volumes == RemovedVolumes::Unnamed || record.auto_remove {
             self.remove_unnamed_volumes(&unnamed);
         }
@@ -126,6 +135,17 @@ impl Local {
         let _ = mica_snapshot::remove_tree_within(&self.trashed(id), &self.effort);
     }
 
+    /// Gives a renamed directory whose record is gone the name under which its monitor looks for it. If
+    /// the monitor is gone, the directory goes with the rest of the trash.
+    fn leave_to_monitor(&self, id: &ContainerId) -> bool {
+        std::fs::rename(self.trashed(id), self.left_to_monitor(id)).is_ok()
+    }
+
+    /// Where a container's monitor finds what it is to delete.
+    pub(crate) fn left_to_monitor(&self, id: &ContainerId) -> PathBuf {
+        self.disk.trash().join(format!("removed-{id}"))
+    }
+
     fn trashed(&self, id: &ContainerId) -> PathBuf {
         self.disk.trash().join(format!("{TRASHED_PREFIX}{id}"))
     }
@@ -168,6 +188,15 @@ impl Local {
         let id = |name: &str| name.strip_prefix(TRASHED_PREFIX).map(str::to_owned);
         entries.flatten().map(|entry| (entry.path(), entry.file_name().to_str().and_then(id))).collect()
     }
+}
+
+/// Who deletes the files of a removed container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deleter {
+    /// Whoever removes it, before it answers.
+    Caller,
+    /// The monitor of the run that has just ended, while the caller goes on.
+    Monitor,
 }
 
 /// What becomes of the volumes of a removed container.

@@ -183,7 +183,7 @@ impl Local {
             stdin: stdin(definition),
             terminal_size: size.map(|(rows, columns)| TerminalSize { rows, columns }),
             attach: options.attach.map(attach),
-            after_exit: host.auto_remove.then(|| self.removal_after_exit(record)),
+            after_exit: host.auto_remove.then(|| self.removal_after_exit(record, options)),
             joined,
             held: None,
             ends_with_clients: false,
@@ -249,7 +249,7 @@ impl Local {
     }
 
     /// The command that a monitor becomes at the end of a `--rm` container nobody waited for.
-    fn removal_after_exit(&self, record: &Record) -> AfterExit {
+    fn removal_after_exit(&self, record: &Record, options: &StartOptions) -> AfterExit {
         AfterExit {
             arguments: vec![
                 "--root".into(),
@@ -260,6 +260,7 @@ impl Local {
                 record.id.as_str().into(),
             ],
             only_if_exists: self.disk.container(&record.id).directory().to_owned(),
+            discards: options.caller_removes.then(|| self.left_to_monitor(&record.id)),
         }
     }
 

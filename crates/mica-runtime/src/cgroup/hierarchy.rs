@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// A mounted hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Hierarchy {
+pub(crate) enum Hierarchy {
     /// Version 1 with its controllers.
     Legacy {
         /// Kernel names, or `systemd` for the named hierarchy without any.
@@ -20,7 +20,7 @@ pub(super) enum Hierarchy {
 }
 
 /// The hierarchies of this host, each once.
-pub(super) fn mounted() -> Vec<Hierarchy> {
+pub(crate) fn mounted() -> Vec<Hierarchy> {
     parse(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
 }
 

@@ -16,7 +16,7 @@ pub(crate) use freezer::{freeze, is_frozen, thaw, thaw_legacy};
 pub(crate) use limits::apply;
 
 use crate::error::{SetupError, SetupStep};
-use hierarchy::Hierarchy;
+pub(crate) use hierarchy::{Hierarchy, mounted};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -58,10 +58,10 @@ fn failed(path: &Path) -> impl FnOnce(Errno) -> SetupError {
 }
 
 impl Group {
-    /// Makes the directories `name` (relative) in every hierarchy there is.
-    pub(crate) fn create(name: &str) -> Result<Self, SetupError> {
+    /// Makes the directories `name` (relative) in each of the `hierarchies`.
+    pub(crate) fn create(hierarchies: Vec<Hierarchy>, name: &str) -> Result<Self, SetupError> {
         let mut group = Self::default();
-        for hierarchy in hierarchy::mounted() {
+        for hierarchy in hierarchies {
             match hierarchy {
                 Hierarchy::Legacy { controllers, mount_point } => {
                     let directory = mount_point.join(name);
@@ -86,7 +86,7 @@ impl Group {
     /// The directories `name` that there are, without what only matters to those who use them.
     pub(crate) fn existing(name: &str) -> Self {
         let mut group = Self::default();
-        for hierarchy in hierarchy::mounted() {
+        for hierarchy in mounted() {
             let (Hierarchy::Legacy { mount_point, .. } | Hierarchy::Unified { mount_point }) = &hierarchy;
             let directory = mount_point.join(name);
             if !directory.is_dir() {
@@ -188,7 +188,7 @@ impl Group {
 
 /// Whether this host can give a cgroup real-time processor time: version 1 alone can.
 pub(crate) fn has_realtime() -> bool {
-    hierarchy::mounted().iter().any(|hierarchy| match hierarchy {
+    mounted().iter().any(|hierarchy| match hierarchy {
         Hierarchy::Legacy { controllers, mount_point } => {
             controllers.iter().any(|name| name == "cpu") && mount_point.join("cpu.rt_runtime_us").exists()
         }

@@ -145,7 +145,11 @@ impl Nursery {
     }
 
     /// For the first process that this monitor looks after.
-    pub(super) fn prepare(order: &MonitorOrder, mut descriptors: Vec<OwnedFd>) -> Result<Self, SetupError> {
+    pub(super) fn prepare(
+        order: &MonitorOrder,
+        mut descriptors: Vec<OwnedFd>,
+        hierarchies: Vec<cgroup::Hierarchy>,
+    ) -> Result<Self, SetupError> {
         let mut nursery = Self::empty();
         match &order.job {
             Job::Container(job) => {
@@ -153,7 +157,7 @@ impl Nursery {
                 let joined = job.joined.iter().copied().zip(descriptors).collect();
                 nursery.take_user_namespace(order);
                 nursery.take_namespaces(&job.namespaces, joined)?;
-                let group = cgroup::Group::create(&job.cgroup)?;
+                let group = cgroup::Group::create(hierarchies, &job.cgroup)?;
                 let entrance = cgroup::apply(&group, &job.resources).and_then(|warnings| {
                     nursery.warnings = warnings;
                     cgroup::restrict(&group, &job.device_rules)?;

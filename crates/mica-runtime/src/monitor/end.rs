@@ -244,6 +244,8 @@ fn part(mut relay: Relay, last: Option<&LastCommand>) {
     }
     if last.only_if_exists.exists() {
         spawn_last(last);
+    } else if let Some(left) = &last.discards {
+        discard(left);
     }
     while relay.flush_clients(LINGER_SECONDS) {}
 }
@@ -254,6 +256,18 @@ fn wait_for_remover(last: &LastCommand) {
     for _ in 0..20 {
         if !last.only_if_exists.exists() {
             return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Deletes what the remover leaves to us, so that nobody waits for it. What the remover did not live to
+/// leave, and what cannot be deleted, goes with the next removal.
+fn discard(left: &Path) {
+    for _ in 0..20 {
+        match fs::remove_dir_all(left) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            _ => return,
         }
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -14,7 +14,7 @@ mod relay;
 
 use crate::error::SetupError;
 use crate::order::{self, Job, MonitorOrder, StartedMessage};
-use crate::{Companion, MakeCompanion};
+use crate::{Companion, MakeCompanion, cgroup};
 pub(crate) use birth::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX, MESSAGE_ROOT, MESSAGE_TERMINAL};
 use birth::{Nursery, Residence};
 pub(crate) use end::remove_group;
@@ -39,10 +39,13 @@ pub(crate) fn main(name: &CStr, make_companion: MakeCompanion) -> ExitCode {
     // It was executed by a descriptor, whose number would be its name.
     let _ = rustix::thread::set_name(name);
     let Ok(socket) = settle_down() else { return ExitCode::from(1) };
+    // While the caller still makes its plan.
+    let hierarchies = if name == c"mica-monitor" { cgroup::mounted() } else { Vec::new() };
     match order::receive(&socket) {
         Ok(Some((mut order, child_order, mut descriptors))) => {
             let companion = companion(&mut order, &mut descriptors, make_companion);
-            match run(socket, &order, child_order, (descriptors, companion)) {
+            let surroundings = Surroundings { descriptors, companion, hierarchies };
+            match run(socket, &order, child_order, surroundings) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::from(1),
             }
@@ -77,13 +80,20 @@ fn settle_down() -> Result<UnixStream, Errno> {
     Ok(UnixStream::from(socket))
 }
 
+/// What a monitor has besides its order.
+struct Surroundings {
+    descriptors: Vec<OwnedFd>,
+    companion: Option<Box<dyn Companion>>,
+    hierarchies: Vec<cgroup::Hierarchy>,
+}
+
 fn run(
     socket: UnixStream,
     order: &MonitorOrder,
     child_order: Vec<u8>,
-    (descriptors, companion): (Vec<OwnedFd>, Option<Box<dyn Companion>>),
+    Surroundings { descriptors, companion, hierarchies }: Surroundings,
 ) -> Result<(), SetupError> {
-    match begin(order, child_order, descriptors) {
+    match begin(order, child_order, (descriptors, hierarchies)) {
         Ok((mut relay, lives)) => {
             relay.companion = companion;
             watch(socket, order, relay, lives);
@@ -101,7 +111,7 @@ fn run(
 fn begin(
     order: &MonitorOrder,
     child_order: Vec<u8>,
-    descriptors: Vec<OwnedFd>,
+    (descriptors, hierarchies): (Vec<OwnedFd>, Vec<cgroup::Hierarchy>),
 ) -> Result<(Relay, Lives), SetupError> {
     let residence = match &order.job {
         Job::Container(job) => Some(Residence::open(&job.run_directory)?),
@@ -109,7 +119,7 @@ fn begin(
     };
     let mut lives = Lives::new(order, &descriptors);
     let born = Log::open(&order.log).and_then(|log| {
-        let nursery = Nursery::prepare(order, descriptors)?;
+        let nursery = Nursery::prepare(order, descriptors, hierarchies)?;
         Ok((nursery.deliver(order, &child_order, (residence.as_ref(), 0))?, log))
     });
     let (mut newborn, log) = born.inspect_err(|_| {

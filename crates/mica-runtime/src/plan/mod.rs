@@ -171,6 +171,8 @@ pub struct AfterExit {
     pub arguments: Vec<OsString>,
     /// Run it only if this directory still exists once no client is attached any more.
     pub only_if_exists: PathBuf,
+    /// Where whoever removes the container leaves its files for the monitor to delete.
+    pub discards: Option<PathBuf>,
 }
 
 /// A further process in a running container.

@@ -157,6 +157,7 @@ fn privileged_the_last_command_runs_if_nobody_was_faster() {
         plan.after_exit = Some(AfterExit {
             arguments: ["remove".into(), kept.clone().into(), "-".into()].into(),
             only_if_exists: watched.clone(),
+            discards: None,
         });
         if removed_in_time {
             std::fs::remove_dir(&watched).unwrap();
@@ -172,6 +173,27 @@ fn privileged_the_last_command_runs_if_nobody_was_faster() {
         });
         assert_eq!(kept.exists(), removed_in_time);
     }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_what_the_remover_leaves_is_deleted_by_the_monitor() {
+    let container = Container::new(&["/bin/true"]);
+    let left = container.directory.path().join("left");
+    let mut plan = container.plan();
+    plan.after_exit = Some(AfterExit {
+        arguments: Vec::new(),
+        only_if_exists: container.directory.path().join("renamed-already"),
+        discards: Some(left.clone()),
+    });
+    let coming = container.directory.path().join("coming");
+    std::fs::create_dir_all(coming.join("deep/deeper")).unwrap();
+    std::fs::write(coming.join("deep/file"), "x").unwrap();
+    plan.attach = Some(ALL);
+    let started = container.start(plan).unwrap();
+    assert_eq!(outcome(started.stream).code, 0);
+    std::fs::rename(coming, &left).unwrap();
+    until("the files to be gone", || !left.exists());
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
         force: matches.on("force"),
         volumes: matches.on("volumes"),
         link: matches.on("link"),
+        after_run: false,
     };
     let engine = context.engine()?;
     let mut gathered = Gathered::default();

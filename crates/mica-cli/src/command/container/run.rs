@@ -184,12 +184,12 @@ fn remove_if_over(
     outcome: &Result<Stayed, Failure>,
     context: &Context<'_>,
 ) -> Result<(), Failure> {
-    let force = match outcome {
+    let has_failed = match outcome {
         Ok(Stayed::Ended(_)) if arguments.is_removed_by_us() => false,
         Err(Failure::Launch { .. } | Failure::RefusedLaunch { .. }) => true,
         _ => return Ok(()),
     };
-    let options = RemoveOptions { force, volumes: true, link: false };
+    let options = RemoveOptions { force: has_failed, volumes: true, link: false, after_run: !has_failed };
     match context.engine()?.container_remove(id, options) {
         Err(error) if error.kind != ErrorKind::NotFound => {
             context.say_error(&format!("{}\n", engine_words(&error)))
