@@ -89,6 +89,28 @@ impl Invocation {
         output
     }
 
+    /// Runs the command to its end; answers also the most memory, in KiB, that it was seen to have in its hands.
+    ///
+    /// # Panics
+    /// As [`Invocation::run`].
+    #[track_caller]
+    pub fn run_watched(mut self) -> (Output, u64) {
+        let limit = self.limit;
+        let mut background = self.start();
+        let status = format!("/proc/{}/status", background.pid());
+        // The kernel keeps the peak, so that a look every now and then misses only what is grown at the very end.
+        let watcher = thread::spawn(move || {
+            let mut peak = 0;
+            while let Some(now) = peak_memory(&status) {
+                peak = now;
+                thread::sleep(Duration::from_millis(1));
+            }
+            peak
+        });
+        let output = background.wait(limit);
+        (output, watcher.join().unwrap_or(u64::MAX))
+    }
+
     /// Starts the command and leaves it running, with standard input a pipe that the test writes to.
     ///
     /// # Panics
@@ -208,6 +230,13 @@ impl Drop for Background {
             self.end();
         }
     }
+}
+
+/// `VmHWM` of a `status` file of proc(5), in KiB; `None` when the process has ended.
+fn peak_memory(status: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(status).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 /// The code that a shell would show: 128 + n for a command ended by signal n.

@@ -10,6 +10,7 @@ pub mod fixture;
 pub mod image_archive;
 pub mod invocation;
 pub mod leak;
+pub mod lie;
 pub mod neighbour;
 pub mod output;
 pub mod registry;
@@ -19,6 +20,7 @@ pub mod world;
 
 pub use image_archive::ImageArchive;
 pub use invocation::{Background, Invocation};
+pub use lie::Stage;
 pub use neighbour::Neighbour;
 pub use output::Output;
 pub use registry::Registry;

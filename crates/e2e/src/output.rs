@@ -96,6 +96,16 @@ impl Output {
         self
     }
 
+    /// Asserts that standard error lacks a part.
+    ///
+    /// # Panics
+    /// If it has the part.
+    #[track_caller]
+    pub fn stderr_lacks(&self, part: &str) -> &Self {
+        assert!(!self.stderr().contains(part), "unexpected {part:?} in standard error\n{}", self.describe());
+        self
+    }
+
     /// Asserts that standard output lacks a part.
     ///
     /// # Panics

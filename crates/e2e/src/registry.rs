@@ -47,6 +47,10 @@ pub enum Manner {
     EndlessHead,
     /// Another part than was asked for, under the name of the right one.
     WrongRange,
+    /// The body byte by byte, twenty in a second.
+    Trickle,
+    /// The head so.
+    TrickleHead,
 }
 
 /// A request as it came.
@@ -88,6 +92,15 @@ pub struct Published {
     pub layers: Vec<String>,
     /// The digest of the manifest.
     pub digest: String,
+}
+
+/// This machine's architecture as images call it.
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
 
 impl Answer {
@@ -207,13 +220,8 @@ impl Registry {
         stored: &[Vec<u8>],
         diff_ids: &[String],
     ) -> Published {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
         let config = json!({
-            "architecture": architecture, "os": "linux", "created": "2024-01-02T03:04:05Z",
+            "architecture": architecture(), "os": "linux", "created": "2024-01-02T03:04:05Z",
             "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         });
@@ -366,7 +374,11 @@ fn send(
             stream.write_all(b"X-More: and more and more and more\r\n")?;
         }
     }
-    stream.write_all(head.as_bytes())?;
+    if answer.manner == Manner::TrickleHead {
+        trickle(stream, state, head.as_bytes())?;
+    } else {
+        stream.write_all(head.as_bytes())?;
+    }
     stream.write_all(b"\r\n")?;
     if is_head {
         return Ok(());
@@ -387,6 +399,18 @@ fn send(
         Manner::Endless => loop {
             stream.write_all(&[0; 1 << 16])?;
         },
+        Manner::Trickle => trickle(stream, state, body),
         _ => stream.write_all(body),
     }
+}
+
+fn trickle(mut stream: &TcpStream, state: &State, bytes: &[u8]) -> std::io::Result<()> {
+    for byte in bytes {
+        if state.is_over.load(Ordering::Relaxed) {
+            break;
+        }
+        stream.write_all(&[*byte])?;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }

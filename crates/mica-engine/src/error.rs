@@ -180,6 +180,16 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A layer did not come, or is not what it should be.
+    #[error("layer {digest} of {repository}")]
+    Layer {
+        /// Its digest there.
+        digest: mica_model::Digest,
+        /// Where.
+        repository: String,
+        /// What is wrong with it.
+        source: Box<Self>,
+    },
     /// A registry does not let us see or change an image.
     #[error("{action} access denied for {repository}, repository does not exist or may require 'mica login'")]
     AccessDenied {
@@ -241,6 +251,7 @@ impl Error {
             Self::Image(error) => error.kind(),
             Self::Registry(error) => error.kind(),
             Self::Download { source, .. } => download_kind(source),
+            Self::Layer { source, .. } => source.kind(),
             Self::ManifestUnknown { .. } => ErrorKind::NotFound,
             Self::AccessDenied { .. } => ErrorKind::Unauthorized,
             Self::Snapshot(error) => error.kind(),

@@ -56,7 +56,10 @@ pub fn check_layer(media_type: &str) -> Result<()> {
         _ => {}
     }
     if media_type.contains(".foreign.") || media_type.contains(".nondistributable.") {
-        return refuse(media_type, "foreign layers may not be distributed and are not in archives");
+        return refuse(
+            media_type,
+            "foreign layers may not be distributed: they are neither in archives nor fetched from where they point to",
+        );
     }
     match media_type.strip_prefix(OCI_LAYER) {
         Some("" | "+gzip" | "+zstd") => Ok(()),

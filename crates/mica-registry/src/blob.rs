@@ -1,6 +1,7 @@
-//! A blob on its way here: a reader that goes on where a connection broke.
+//! A blob on its way here: a reader that goes on where a connection broke, at another host if need be.
 
 use crate::error::{Error, Result, TransportError, without_query};
+use crate::pace::Pace;
 use crate::session::Session;
 use crate::wire::{Answer, Order, io_error};
 use std::io::{self, Read};
@@ -13,15 +14,13 @@ const RESUMPTIONS_MAX: u32 = 5;
 const WORTH_BYTES: u64 = 1 << 20;
 /// The pause before the first resumption; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Slower than this, in bytes a second, is as bad as nothing.
-const RATE_MIN: u64 = 512;
-/// Over how long the rate is looked at.
-const RATE_WINDOW: Duration = Duration::from_secs(60);
 
 /// The bytes of a blob, at most as many as were promised. Whether they are the right ones is for
 /// the reader's user to check.
 pub struct BlobReader<'r> {
-    session: &'r Session<'r>,
+    /// Who may be asked: the one in use, then those that were not tried yet. Never empty.
+    sessions: Vec<&'r Session<'r>>,
+    /// The address below the prefix of a host.
     path: String,
     size: u64,
     offset: u64,
@@ -29,14 +28,7 @@ pub struct BlobReader<'r> {
     failures: u32,
     /// Where the count of failures was last begun anew.
     mark: u64,
-    rate: Rate,
-}
-
-/// How fast the other side has been of late; only the time that it was waited for counts.
-#[derive(Debug, Default)]
-struct Rate {
-    waited: Duration,
-    bytes: u64,
+    pace: Pace,
 }
 
 impl std::fmt::Debug for BlobReader<'_> {
@@ -50,9 +42,12 @@ impl std::fmt::Debug for BlobReader<'_> {
 }
 
 impl<'r> BlobReader<'r> {
-    pub(crate) fn open(session: &'r Session<'r>, path: String, size: u64, offset: u64) -> Result<Self> {
-        let rate = Rate::default();
-        let mut reader = Self { session, path, size, offset, body: None, failures: 0, mark: offset, rate };
+    pub(crate) fn open(sessions: Vec<&'r Session<'r>>, path: String, size: u64, offset: u64) -> Result<Self> {
+        let Some(first) = sessions.first() else {
+            return Err(Error::protocol(&path, "no configured host can do this"));
+        };
+        let pace = Pace::new(first.idle());
+        let mut reader = Self { sessions, path, size, offset, body: None, failures: 0, mark: offset, pace };
         // Nothing is missing; a registry would refuse to send nothing.
         if offset < size || size == 0 {
             reader.connect()?;
@@ -60,15 +55,32 @@ impl<'r> BlobReader<'r> {
         Ok(reader)
     }
 
+    /// Connects to the first host that has the rest; the failure of the last is the one to tell.
     fn connect(&mut self) -> Result<()> {
-        let (path, offset) = (self.path.clone(), self.offset);
-        let answer = self.session.call(|| {
+        loop {
+            match self.connect_here() {
+                Err(_) if self.sessions.len() > 1 => self.go_on_elsewhere(),
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn go_on_elsewhere(&mut self) {
+        self.sessions.remove(0);
+        (self.failures, self.mark) = (0, self.offset);
+        self.pace.restart();
+    }
+
+    fn connect_here(&mut self) -> Result<()> {
+        let session = self.sessions[0];
+        let (path, offset) = (session.path(&self.path), self.offset);
+        let answer = session.call(|| {
             let order = Order::new("GET", path.clone());
             if offset > 0 { order.header("range", format!("bytes={offset}-")) } else { order }
         })?;
         let skipped = self.skipped(&answer)?;
         let length = answer.body().content_length();
-        if let Some(length) = length.filter(|length| *length != self.size - self.offset + skipped) {
+        if let Some(length) = length.filter(|length| Some(*length) != self.left().checked_add(skipped)) {
             let actual = (self.offset - skipped).saturating_add(length);
             return Err(Error::Size { what: self.what(), expected: self.size, actual });
         }
@@ -92,19 +104,28 @@ impl<'r> BlobReader<'r> {
         if start == Some(self.offset) {
             return Ok(0);
         }
-        Err(Error::protocol(&self.path, "the registry sends another range than was asked for"))
+        Err(Error::protocol(&self.address(), "the registry sends another range than was asked for"))
+    }
+
+    const fn left(&self) -> u64 {
+        self.size - self.offset
     }
 
     fn what(&self) -> String {
         format!("blob {}", self.path.rsplit('/').next().unwrap_or_default())
     }
 
+    fn address(&self) -> String {
+        let endpoint = &self.sessions[0].endpoint;
+        without_query(&format!("{}{}{}", endpoint.authority, endpoint.prefix, self.path)).to_owned()
+    }
+
     fn broken(&self, error: &io::Error) -> Error {
-        Error::Transport {
-            method: "GET",
-            address: without_query(&format!("{}{}", self.session.endpoint.authority, self.path)).to_owned(),
-            source: io_error(error),
-        }
+        self.failed(io_error(error))
+    }
+
+    fn failed(&self, source: TransportError) -> Error {
+        Error::Transport { method: "GET", address: self.address(), source }
     }
 
     /// Connects again after a failure, unless that happened too often.
@@ -115,7 +136,11 @@ impl<'r> BlobReader<'r> {
         }
         self.failures += 1;
         if self.failures > RESUMPTIONS_MAX {
-            return Err(self.broken(error));
+            if self.sessions.len() == 1 {
+                return Err(self.broken(error));
+            }
+            self.go_on_elsewhere();
+            return self.connect();
         }
         std::thread::sleep(PAUSE * (1 << (self.failures - 1)));
         match self.connect() {
@@ -125,33 +150,22 @@ impl<'r> BlobReader<'r> {
         }
     }
 
-    fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Duration)> {
+        let length = buffer.len().min(usize::try_from(self.left()).unwrap_or(usize::MAX));
         let Some(body) = &mut self.body else { return Err(io::ErrorKind::NotConnected.into()) };
-        let left = usize::try_from(self.size - self.offset).unwrap_or(usize::MAX);
-        let length = buffer.len().min(left);
         let begun = Instant::now();
         let count = body.read(&mut buffer[..length])?;
-        self.rate.waited += begun.elapsed();
-        self.rate.bytes += count as u64;
-        if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(count) }
+        if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok((count, begun.elapsed())) }
     }
 
-    /// Whether it would take for ever.
-    fn check_rate(&mut self) -> Result<()> {
-        if self.rate.waited < RATE_WINDOW {
-            return Ok(());
+    /// A host that would take for ever is as good as none.
+    fn keep_pace(&mut self, count: usize, waited: Duration) -> Result<()> {
+        let Err(slow) = self.pace.came(count as u64, waited) else { return Ok(()) };
+        if self.sessions.len() == 1 {
+            return Err(self.failed(slow));
         }
-        let Rate { waited, bytes } = std::mem::take(&mut self.rate);
-        if bytes >= RATE_MIN * waited.as_secs() {
-            return Ok(());
-        }
-        Err(Error::Transport {
-            method: "GET",
-            address: format!("{}{}", self.session.endpoint.authority, self.path),
-            source: TransportError::Timeout {
-                reason: format!("only {bytes} bytes came in {} s", waited.as_secs()),
-            },
-        })
+        self.go_on_elsewhere();
+        if self.left() == 0 { Ok(()) } else { self.connect() }
     }
 
     /// Whether more comes than was promised.
@@ -160,7 +174,8 @@ impl<'r> BlobReader<'r> {
         let is_longer =
             self.body.take().is_some_and(|mut body| body.read(&mut more).is_ok_and(|count| count > 0));
         if is_longer {
-            return Err(Error::Size { what: self.what(), expected: self.size, actual: self.size + 1 });
+            let actual = self.size.saturating_add(1);
+            return Err(Error::Size { what: self.what(), expected: self.size, actual });
         }
         Ok(())
     }
@@ -177,9 +192,9 @@ impl Read for BlobReader<'_> {
         }
         loop {
             match self.read_some(buffer) {
-                Ok(count) => {
+                Ok((count, waited)) => {
                     self.offset += count as u64;
-                    self.check_rate().map_err(io::Error::other)?;
+                    self.keep_pace(count, waited).map_err(io::Error::other)?;
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

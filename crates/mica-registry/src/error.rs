@@ -112,6 +112,12 @@ pub enum TransportError {
         /// What did not come.
         reason: String,
     },
+    /// Somebody else than the user leads there, where nobody but the user may.
+    #[error("refusing to follow to {address}, which is an address of the local link")]
+    Forbidden {
+        /// Where.
+        address: std::net::IpAddr,
+    },
     /// Nobody listens there.
     #[error("connection refused")]
     Refused,
@@ -177,13 +183,23 @@ impl Error {
     }
 
     pub(crate) fn protocol(address: &str, reason: impl Into<String>) -> Self {
-        Self::Protocol { address: without_query(address).to_owned(), reason: reason.into() }
+        Self::Protocol { address: shown(address), reason: reason.into() }
     }
 }
 
 /// An address without what may be a signature or a secret.
 pub(crate) fn without_query(address: &str) -> &str {
     address.split(['?', '#']).next().unwrap_or_default()
+}
+
+/// An address as it may be shown: without secrets, and harmless.
+pub(crate) fn shown(address: &str) -> String {
+    let address = without_query(address);
+    let (scheme, rest) = address.split_once("://").map_or(("", address), |(scheme, rest)| (scheme, rest));
+    let end = rest.find('/').unwrap_or(rest.len());
+    let host = rest[..end].rfind('@').map_or(0, |place| place + 1);
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    harmless(&format!("{scheme}{separator}{}", &rest[host..]))
 }
 
 /// The longest text that is taken over from a registry, in characters.
@@ -222,5 +238,17 @@ mod tests {
         assert_eq!(refusal("MANIFEST_UNKNOWN", "manifest unknown"), "manifest unknown: manifest unknown");
         assert_eq!(refusal("", ""), "unexpected status 404");
         assert_eq!(without_query("https://h/v2/?token=x"), "https://h/v2/");
+    }
+
+    #[test]
+    fn addresses_are_shown_without_secrets() {
+        for (address, expected) in [
+            ("https://u:p@h:1/v2/?token=x", "https://h:1/v2/"),
+            ("http://u:p@h", "http://h"),
+            ("/v2/a@sha256:b", "/v2/a@sha256:b"),
+            ("the list of tags", "the list of tags"),
+        ] {
+            assert_eq!(shown(address), expected);
+        }
     }
 }

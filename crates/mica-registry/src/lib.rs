@@ -11,6 +11,7 @@ mod dns;
 mod endpoint;
 mod error;
 mod hosts_toml;
+mod pace;
 mod repository;
 mod session;
 mod settings;

@@ -6,11 +6,12 @@ use crate::error::{Error, Result};
 use crate::session::{Session, join};
 use crate::settings::Settings;
 use crate::tls::SystemRoots;
-use crate::wire::{Answer, Order};
+use crate::wire::Order;
 use mica_model::{Digest, Reference, RegistryAccess};
 use serde::Deserialize;
-use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use ureq::http::HeaderMap;
 
 /// The longest manifest, in bytes; the registries' own limit.
 const MANIFEST_SIZE_MAX: u64 = 4 << 20;
@@ -48,6 +49,8 @@ pub struct Repository<'a> {
     sessions: Vec<Session<'a>>,
     path: String,
     name: String,
+    /// Whether mirrors are not asked any more.
+    are_mirrors_left: AtomicBool,
 }
 
 /// A manifest as it came.
@@ -113,18 +116,30 @@ impl Registries {
             })
             .map(|endpoint| Session::new(endpoint, &self.settings, &self.roots, access, scopes.to_vec()))
             .collect();
-        Ok(Repository { sessions, path: reference.path().to_owned(), name: reference.familiar_name() })
+        Ok(Repository {
+            sessions,
+            path: reference.path().to_owned(),
+            name: reference.familiar_name(),
+            are_mirrors_left: AtomicBool::new(false),
+        })
     }
 }
 
 impl<'a> Repository<'a> {
+    /// As people write it: `team/app`, `registry.example/team/app`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The digest that a tag means now, if the registry tells.
     ///
     /// # Errors
     /// As [`Repository::manifest`].
     pub fn resolve(&self, tag: &str) -> Result<Option<Digest>> {
-        let answer =
-            self.first(|capabilities| capabilities.resolve, |session| self.ask(session, "HEAD", tag))?;
+        let answer = self.first(
+            |capabilities| capabilities.resolve,
+            |session| session.call(|| self.order(session, "HEAD", tag)),
+        )?;
         let header = answer.headers().get("docker-content-digest");
         Ok(header.and_then(|value| value.to_str().ok()?.parse().ok()))
     }
@@ -137,27 +152,35 @@ impl<'a> Repository<'a> {
         let is_digest = tag_or_digest.contains(':');
         self.first(
             |capabilities| if is_digest { capabilities.pull } else { capabilities.resolve },
-            |session| read_manifest(self.ask(session, "GET", tag_or_digest)?, &self.name),
+            |session| {
+                let what = format!("the manifest of {} at {}", self.name, session.endpoint.authority);
+                let order = || self.order(session, "GET", tag_or_digest);
+                let (head, bytes) = session.document(order, MANIFEST_SIZE_MAX, &what)?;
+                Ok(FetchedManifest { bytes, media_type: media_type(&head.headers) })
+            },
         )
     }
 
-    fn ask(&self, session: &Session<'a>, method: &'static str, tag_or_digest: &str) -> Result<Answer> {
+    fn order(&self, session: &Session<'a>, method: &'static str, tag_or_digest: &str) -> Order<'static> {
         let path = session.path(&format!("/{}/manifests/{tag_or_digest}", self.path));
-        session.call(|| Order::new(method, path.clone()).header("accept", MANIFEST_TYPES))
+        Order::new(method, path).header("accept", MANIFEST_TYPES)
     }
 
-    /// Starts to read a blob of `size` bytes at `offset`. It is not compared with its digest.
+    /// Starts to read a blob of `size` bytes at `offset`, of a mirror as long as it has it. It is not
+    /// compared with its digest.
     ///
     /// # Errors
     /// Nobody has it, or it has another size.
     pub fn blob(&self, digest: Digest, size: u64, offset: u64) -> Result<BlobReader<'_>> {
-        self.first(
-            |capabilities| capabilities.pull,
-            |session| {
-                let path = session.path(&format!("/{}/blobs/{digest}", self.path));
-                BlobReader::open(session, path, size, offset)
-            },
-        )
+        let sessions = self.suitable(|capabilities| capabilities.pull).collect();
+        BlobReader::open(sessions, format!("/{}/blobs/{digest}", self.path), size, offset)
+    }
+
+    /// Asks nobody but the registry itself from now on, since what a mirror sent was wrong. Tells
+    /// whether there are mirrors.
+    pub fn leave_mirrors(&self) -> bool {
+        self.are_mirrors_left.store(true, Ordering::Relaxed);
+        self.sessions.len() > 1
     }
 
     /// All tags, as the registry orders them.
@@ -176,9 +199,9 @@ impl<'a> Repository<'a> {
         let mut tags = Vec::new();
         let mut address = session.path(&format!("/{}/tags/list", self.path));
         for _ in 0..PAGE_COUNT_MAX {
-            let answer = session.call(|| Order::new("GET", address.clone()))?;
-            let next = next_page(&answer);
-            let bytes = read_bounded(answer, MANIFEST_SIZE_MAX, "the list of tags")?;
+            let order = || Order::new("GET", address.clone());
+            let (head, bytes) = session.document(order, MANIFEST_SIZE_MAX, "the list of tags")?;
+            let next = next_page(&head.headers);
             let page: Page = serde_json::from_slice(&bytes)
                 .map_err(|error| Error::protocol(&address, format!("malformed list of tags: {error}")))?;
             tags.extend(page.tags.unwrap_or_default());
@@ -197,6 +220,16 @@ impl<'a> Repository<'a> {
         Err(Error::protocol(&address, "the list of tags has no end"))
     }
 
+    fn suitable<'s>(
+        &'s self,
+        suits: impl Fn(&Capabilities) -> bool,
+    ) -> impl Iterator<Item = &'s Session<'a>> {
+        let is_alone = self.are_mirrors_left.load(Ordering::Relaxed);
+        self.sessions.iter().filter(move |session| {
+            suits(&session.endpoint.capabilities) && (session.endpoint.is_origin || !is_alone)
+        })
+    }
+
     /// Asks one endpoint after the other; the registry's own failure is the one to tell.
     fn first<'s, T>(
         &'s self,
@@ -204,7 +237,7 @@ impl<'a> Repository<'a> {
         ask: impl Fn(&'s Session<'a>) -> Result<T>,
     ) -> Result<T> {
         let mut outcome = None;
-        for session in self.sessions.iter().filter(|session| suits(&session.endpoint.capabilities)) {
+        for session in self.suitable(suits) {
             match ask(session) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => outcome = Some(error),
@@ -214,27 +247,14 @@ impl<'a> Repository<'a> {
     }
 }
 
-fn read_manifest(answer: Answer, name: &str) -> Result<FetchedManifest> {
-    let header = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
-    let media_type = header.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned();
-    let bytes = read_bounded(answer, MANIFEST_SIZE_MAX, &format!("the manifest of {name}"))?;
-    Ok(FetchedManifest { bytes, media_type })
-}
-
-/// Reads an answer whole, unless it is too long.
-pub(crate) fn read_bounded(answer: Answer, limit: u64, what: &str) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut body = answer.into_body().into_reader().take(limit + 1);
-    body.read_to_end(&mut bytes).map_err(|error| Error::protocol(what, error.to_string()))?;
-    if bytes.len() as u64 > limit {
-        return Err(Error::TooLarge { what: what.to_owned(), limit });
-    }
-    Ok(bytes)
+fn media_type(headers: &HeaderMap) -> String {
+    let header = headers.get("content-type").and_then(|value| value.to_str().ok());
+    header.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned()
 }
 
 /// `Link: <address>; rel="next"`.
-fn next_page(answer: &Answer) -> Option<String> {
-    let link = answer.headers().get("link")?.to_str().ok()?;
+fn next_page(headers: &HeaderMap) -> Option<String> {
+    let link = headers.get("link")?.to_str().ok()?;
     let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
     rest.contains("next").then(|| address.to_owned())
 }

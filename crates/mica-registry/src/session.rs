@@ -6,18 +6,19 @@
 
 use crate::challenge::{self, Bearer, Challenge};
 use crate::endpoint::Endpoint;
-use crate::error::{Error, Refusal, Result, harmless, without_query};
+use crate::error::{Error, Refusal, Result, harmless, shown, without_query};
+use crate::pace::read_at_pace;
 use crate::settings::{Settings, host_of};
 use crate::tls::SystemRoots;
 use crate::token;
-use crate::wire::{Answer, Order, Wire};
+use crate::wire::{Answer, Order, Wire, io_error};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mica_model::{Credential, RegistryAccess};
 use serde::Deserialize;
-use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use ureq::http;
 
 /// How often a request is tried before its failure is told.
 const ATTEMPTS: u32 = 5;
@@ -31,6 +32,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 const REDIRECTS_MAX: u8 = 5;
 /// The longest text of a refusal that is read, in bytes.
 const REFUSAL_SIZE_MAX: u64 = 64 << 10;
+/// Over how long the words of a refusal may not come at a crawl.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A conversation with one endpoint about some repositories.
 pub(crate) struct Session<'a> {
@@ -70,6 +73,33 @@ impl<'a> Session<'a> {
         let wire = Wire::new(&endpoint, settings, roots, &access.proxies);
         let permit = Mutex::new(Permit::default());
         Self { endpoint, wire, access, settings: Arc::clone(settings), scopes, permit }
+    }
+
+    /// How long nothing may come from the other side.
+    pub(crate) fn idle(&self) -> Duration {
+        self.settings.idle
+    }
+
+    /// Fetches a document of at most `limit` bytes; a connection that breaks in the midst is made again.
+    pub(crate) fn document<'o>(
+        &self,
+        mut make: impl FnMut() -> Order<'o>,
+        limit: u64,
+        what: &str,
+    ) -> Result<(http::response::Parts, Vec<u8>)> {
+        let attempts = if self.endpoint.is_origin { ATTEMPTS } else { MIRROR_ATTEMPTS };
+        let mut pause = PAUSE;
+        for attempt in 1.. {
+            let (parts, body) = self.call(&mut make)?.into_parts();
+            match read_bounded(body, limit, what, self.settings.idle) {
+                Err(Error::Transport { source, .. }) if source.is_passing() && attempt < attempts => {
+                    std::thread::sleep(pause);
+                    pause *= 2;
+                }
+                outcome => return Ok((parts, outcome?)),
+            }
+        }
+        Err(Error::protocol(what, "no attempt was made"))
     }
 
     /// The address of something below the endpoint's prefix, without scheme and host.
@@ -269,6 +299,19 @@ pub(crate) fn join(base: &str, location: &str) -> String {
     format!("{scheme}://{path}/{location}")
 }
 
+/// Reads the body of an answer whole, unless it is too long or comes at a crawl.
+pub(crate) fn read_bounded(body: ureq::Body, limit: u64, what: &str, idle: Duration) -> Result<Vec<u8>> {
+    let bytes = read_at_pace(body.into_reader(), limit + 1, idle).map_err(|error| Error::Transport {
+        method: "GET",
+        address: what.to_owned(),
+        source: io_error(&error),
+    })?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::TooLarge { what: what.to_owned(), limit });
+    }
+    Ok(bytes)
+}
+
 #[derive(Debug, Deserialize)]
 struct Refusals {
     #[serde(default)]
@@ -288,15 +331,16 @@ struct RefusalItem {
 /// What a registry says with a status of 400 and more.
 pub(crate) fn refused(order: &Order<'_>, answer: Answer) -> Error {
     let status = answer.status().as_u16();
-    let mut bytes = Vec::new();
-    let _ = answer.into_body().into_reader().take(REFUSAL_SIZE_MAX).read_to_end(&mut bytes);
+    // What cannot be read in a moment is not worth waiting for: the status says the most of it.
+    let body = answer.into_body().into_reader();
+    let bytes = read_at_pace(body, REFUSAL_SIZE_MAX, REFUSAL_PATIENCE).unwrap_or_default();
     let refusals =
         serde_json::from_slice(&bytes).unwrap_or(Refusals { errors: Vec::new(), details: String::new() });
     let first = refusals.errors.into_iter().next();
     let (code, message) = first.map_or((String::new(), refusals.details), |item| (item.code, item.message));
     Error::Refused {
         method: order.method,
-        address: without_query(&order.address).to_owned(),
+        address: shown(&order.address),
         refusal: Refusal { status, code: harmless(&code), message: harmless(&message) },
     }
 }

@@ -1,14 +1,13 @@
 //! Tokens from whoever a registry names (distribution `spec/auth/token.md` and `oauth.md`).
 
 use crate::challenge::Bearer;
-use crate::error::{Error, Result};
-use crate::session::refused;
+use crate::error::{Error, Result, without_query};
+use crate::session::{read_bounded, refused};
 use crate::wire::{Order, Payload, Wire};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mica_model::Credential;
 use serde::Deserialize;
-use std::io::Read;
 use std::time::{Duration, Instant};
 
 /// The longest answer with a token, in bytes.
@@ -93,12 +92,8 @@ fn answer(wire: &Wire, mut order: Order<'_>) -> Result<Token> {
         300..400 => return Err(Error::protocol(&order.address, "tokens are not fetched by redirects")),
         _ => return Err(refused(&order, answer)),
     }
-    let mut bytes = Vec::new();
-    let read = answer.into_body().into_reader().take(ANSWER_SIZE_MAX + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Error::protocol(&order.address, error.to_string()))?;
-    if bytes.len() as u64 > ANSWER_SIZE_MAX {
-        return Err(Error::TooLarge { what: "the answer with a token".to_owned(), limit: ANSWER_SIZE_MAX });
-    }
+    let what = format!("the answer with a token of {}", without_query(&order.address));
+    let bytes = read_bounded(answer.into_body(), ANSWER_SIZE_MAX, &what, wire.idle())?;
     let parsed: TokenAnswer = serde_json::from_slice(&bytes)
         .map_err(|_| Error::protocol(&order.address, "the answer holds no token"))?;
     let text = if parsed.token.is_empty() { parsed.access_token } else { parsed.token };

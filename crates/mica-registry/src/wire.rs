@@ -3,11 +3,12 @@
 
 use crate::dns;
 use crate::endpoint::{Encryption, Endpoint, Trust};
-use crate::error::{Error, Result, TransportError, without_query};
+use crate::error::{Error, Result, TransportError, shown};
 use crate::settings::{Settings, host_of, is_loopback};
 use crate::tls::{self, SystemRoots};
 use mica_model::Proxies;
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use ureq::config::Config;
@@ -129,14 +130,18 @@ impl Wire {
 
     /// Sends an order to any address.
     pub(crate) fn send(&self, order: &mut Order<'_>, extra: &[(String, String)]) -> Result<Answer> {
-        let uri: http::Uri = order
-            .address
-            .parse()
-            .map_err(|_| Error::protocol(&order.address, "this is not an address of the web"))?;
+        let strange = || Error::protocol(&order.address, "only plain http and https addresses are followed");
+        let uri: http::Uri = order.address.parse().map_err(|_| strange())?;
         let scheme = uri.scheme_str().unwrap_or_default().to_owned();
         let authority = &uri.authority().map(ToString::to_string).unwrap_or_default();
         if !matches!(scheme.as_str(), "http" | "https") || authority.is_empty() || authority.contains('@') {
-            return Err(Error::protocol(&order.address, "only plain http and https addresses are followed"));
+            return Err(strange());
+        }
+        if let Ok(address) = host_of(authority).parse()
+            && authority != &self.authority
+            && is_of_link(address)
+        {
+            return Err(transport(order, TransportError::Forbidden { address }));
         }
         let agent = self.agent(scheme == "https", authority)?;
         let mut request = http::Request::builder().method(order.method).uri(uri);
@@ -151,11 +156,7 @@ impl Wire {
             Payload::None => agent.run(request.body(()).map_err(malformed)?),
             Payload::Bytes(bytes) => agent.run(request.body(bytes).map_err(malformed)?),
         };
-        sent.map_err(|error| Error::Transport {
-            method: order.method,
-            address: without_query(&order.address).to_owned(),
-            source: transport_error(error, authority),
-        })
+        sent.map_err(|error| transport(order, transport_error(error, authority)))
     }
 
     /// Whether an address is of the endpoint itself, where its credentials may go.
@@ -170,6 +171,11 @@ impl Wire {
     /// Whether the endpoint is spoken to without TLS.
     pub(crate) fn is_plain(&self) -> bool {
         *self.scheme.lock().unwrap_or_else(PoisonError::into_inner) == Some("http")
+    }
+
+    /// How long nothing may come from the other side.
+    pub(crate) fn idle(&self) -> Duration {
+        self.settings.idle
     }
 
     fn agent(&self, encrypted: bool, authority: &str) -> Result<Agent> {
@@ -218,7 +224,11 @@ impl Wire {
             };
             builder = builder.tls_config(tls::configuration(&trust, &self.roots)?);
         }
-        Ok(Agent::with_parts(builder.build(), DefaultConnector::new(), Names))
+        Ok(Agent::with_parts(
+            builder.build(),
+            DefaultConnector::new(),
+            Names { of_stranger: belief != Belief::Own },
+        ))
     }
 
     /// Whether a host is reached without a proxy (as curl and Go read `NO_PROXY`).
@@ -237,7 +247,22 @@ impl Wire {
 
 /// Our own way from names to addresses.
 #[derive(Debug)]
-struct Names;
+struct Names {
+    /// Whether the names are of hosts that the user did not name: the other side could have chosen them
+    /// to have us ask what only this machine can reach.
+    of_stranger: bool,
+}
+
+/// Whether an address has a meaning on the local link only, where clouds tell machines their secrets.
+fn is_of_link(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local() || address == METADATA_V6,
+    }
+}
+
+/// The address by which Amazon's machines ask for their secrets over IPv6.
+const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
 impl Resolver for Names {
     fn resolve(
@@ -249,6 +274,10 @@ impl Resolver for Names {
         let host = uri.host().ok_or(ureq::Error::HostNotFound)?;
         let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
         let found = dns::addresses(host).map_err(|_| ureq::Error::HostNotFound)?;
+        if let Some(address) = found.iter().copied().find(|address| self.of_stranger && is_of_link(*address))
+        {
+            return Err(ureq::Error::Io(std::io::Error::other(TransportError::Forbidden { address })));
+        }
         let mut addresses = self.empty();
         // As many as fit.
         for address in found.into_iter().take(8) {
@@ -256,6 +285,10 @@ impl Resolver for Names {
         }
         if addresses.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(addresses) }
     }
+}
+
+fn transport(order: &Order<'_>, source: TransportError) -> Error {
+    Error::Transport { method: order.method, address: shown(&order.address), source }
 }
 
 fn transport_error(error: ureq::Error, authority: &str) -> TransportError {
@@ -272,6 +305,15 @@ fn transport_error(error: ureq::Error, authority: &str) -> TransportError {
 /// An error of a connection in words.
 pub(crate) fn io_error(error: &std::io::Error) -> TransportError {
     if let Some(inner) = error.get_ref() {
+        match inner.downcast_ref::<TransportError>() {
+            Some(TransportError::Forbidden { address }) => {
+                return TransportError::Forbidden { address: *address };
+            }
+            Some(TransportError::Timeout { reason }) => {
+                return TransportError::Timeout { reason: reason.clone() };
+            }
+            _ => {}
+        }
         if let Some(error) = inner.downcast_ref::<rustls::Error>() {
             return TransportError::Tls { reason: error.to_string() };
         }
@@ -287,4 +329,19 @@ pub(crate) fn io_error(error: &std::io::Error) -> TransportError {
     }
     let text = error.to_string();
     TransportError::Connection { reason: text.split(" (os error").next().unwrap_or_default().to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_do_not_lead_to_the_local_link() {
+        for bad in ["169.254.169.254", "fe80::1", "::ffff:169.254.1.1", "fd00:ec2::254"] {
+            assert!(is_of_link(bad.parse().unwrap()), "{bad}");
+        }
+        for good in ["127.0.0.1", "10.0.0.1", "::1", "fd00::1", "192.0.2.1"] {
+            assert!(!is_of_link(good.parse().unwrap()), "{good}");
+        }
+    }
 }

@@ -6,7 +6,7 @@
 //! be waiting for: what is whole by then is registered first, so that the other finds it.
 
 use crate::Local;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::origin::LayerBlob;
 use crate::image::register::{Fresh, Job, NewRecord, unpack_all};
 use crate::lock;
@@ -56,8 +56,12 @@ impl Local {
             };
             fresh.extend(unpack_all(&ours, AT_ONCE, &unpack)?);
             let Some(other) = others.first() else {
+                // The bytes are of no use any more, but the files keep their names, and with them whoever
+                // waits, until the layers can be found.
+                claims.values().try_for_each(Claim::clear)?;
+                let is_recorded = self.record(&images, &mut fresh)?;
                 claims.values().try_for_each(Claim::discard)?;
-                if self.record(&images, &mut fresh)? {
+                if is_recorded {
                     return Ok(());
                 }
                 continue;
@@ -157,11 +161,20 @@ impl Local {
             claim.map_or(Ok(()), Claim::clear)?;
             (unpacked, is_broken) = attempt(0);
         }
+        // A mirror may have sent it; the registry itself is believed to know better.
+        if unpacked.is_err() && !is_broken && source.repository.leave_mirrors() {
+            claim.map_or(Ok(()), Claim::clear)?;
+            (unpacked, is_broken) = attempt(0);
+        }
         // What came is gone on with next time, unless it is what was wrong.
         if unpacked.is_err() && !is_broken {
             claim.map_or(Ok(()), Claim::clear)?;
         }
-        unpacked
+        unpacked.map_err(|error| Error::Layer {
+            digest: blob.digest,
+            repository: source.repository.name().to_owned(),
+            source: Box::new(error),
+        })
     }
 
     fn unpack_stream(&self, stream: Stream<'_>, blob: &LayerBlob) -> Result<IngestedLayer> {

@@ -183,12 +183,15 @@ impl Local {
         if size > DOCUMENT_SIZE_MAX {
             return Err(mica_image::Error::TooLarge { what, limit: DOCUMENT_SIZE_MAX }.into());
         }
-        let mut bytes = Vec::new();
-        repository
-            .blob(digest, size, 0)?
-            .read_to_end(&mut bytes)
-            .map_err(|source| Error::Download { what: what.clone(), source })?;
-        Ok(ImageConfig::parse(Document::verified(bytes, &digest, &what)?)?)
+        let document = believing(repository, || {
+            let mut bytes = Vec::new();
+            repository
+                .blob(digest, size, 0)?
+                .read_to_end(&mut bytes)
+                .map_err(|source| Error::Download { what: what.clone(), source })?;
+            Ok(Document::verified(bytes, &digest, &what)?)
+        })?;
+        Ok(ImageConfig::parse(document)?)
     }
 }
 
@@ -200,15 +203,23 @@ fn asked(name: &Reference) -> String {
     }
 }
 
+/// Gets something that can be told right from wrong; once more of the registry itself where a mirror
+/// may have sent what is wrong.
+fn believing<T>(repository: &Repository<'_>, fetch: impl Fn() -> Result<T>) -> Result<T> {
+    fetch().or_else(|error| if repository.leave_mirrors() { fetch() } else { Err(error) })
+}
+
 /// Follows a name to the manifest for a platform.
 fn find(repository: &Repository<'_>, name: &Reference, platform: &Platform) -> Result<Found> {
-    let fetched = repository.manifest(&asked(name)).map_err(|error| refused("pull", name, error))?;
     let what = format!("manifest of {}", name.familiar());
-    let mut document = match name.digest() {
-        Some(digest) => Document::verified(fetched.bytes, digest, &what)?,
-        None => Document::from_bytes(fetched.bytes),
-    };
-    let mut media_type = fetched.media_type;
+    let (mut document, mut media_type) = believing(repository, || {
+        let fetched = repository.manifest(&asked(name)).map_err(|error| refused("pull", name, error))?;
+        let document = match name.digest() {
+            Some(digest) => Document::verified(fetched.bytes, digest, &what)?,
+            None => Document::from_bytes(fetched.bytes),
+        };
+        Ok((document, fetched.media_type))
+    })?;
     let named = *document.digest();
     for _ in 0..DEPTH_MAX {
         let index = match parse_manifest(&document, &media_type)? {
@@ -219,15 +230,16 @@ fn find(repository: &Repository<'_>, name: &Reference, platform: &Platform) -> R
         };
         let chosen = index.choose(platform)?;
         let digest = chosen.digest()?;
-        let fetched =
-            repository.manifest(&digest.to_string()).map_err(|error| refused("pull", name, error))?;
-        let actual = fetched.bytes.len() as u64;
-        if actual != chosen.size {
+        (document, media_type) = believing(repository, || {
             let what = format!("manifest {digest}");
-            return Err(mica_image::Error::SizeMismatch { what, expected: chosen.size, actual }.into());
-        }
-        document = Document::verified(fetched.bytes, &digest, &format!("manifest {digest}"))?;
-        media_type = fetched.media_type;
+            let fetched =
+                repository.manifest(&digest.to_string()).map_err(|error| refused("pull", name, error))?;
+            let actual = fetched.bytes.len() as u64;
+            if actual != chosen.size {
+                return Err(mica_image::Error::SizeMismatch { what, expected: chosen.size, actual }.into());
+            }
+            Ok((Document::verified(fetched.bytes, &digest, &what)?, fetched.media_type))
+        })?;
     }
     Err(Error::invalid(format!("{}: its indexes are nested too deeply", name.familiar())))
 }
