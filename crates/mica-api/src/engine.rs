@@ -165,11 +165,11 @@ pub trait Engine: Sync {
     fn volume_prune(&self, filters: &Filters) -> Result<VolumePruneResponse>;
 
     /// Builds an image from a Dockerfile.
-    fn build(&self, _request: BuildRequest, _listener: BuildListener<'_>) -> Result<BuildOutcome> {
+    fn build(&self, _request: BuildRequest<'_>, _listener: BuildListener<'_>) -> Result<BuildOutcome> {
         Err(unsupported("building"))
     }
     /// Answers a question about a Dockerfile; nothing is built.
-    fn build_question(&self, _request: &BuildRequest, _question: BuildQuestion) -> Result<BuildAnswer> {
+    fn build_question(&self, _request: &BuildRequest<'_>, _question: BuildQuestion) -> Result<BuildAnswer> {
         Err(unsupported("building"))
     }
     /// The steps that need not be done again.

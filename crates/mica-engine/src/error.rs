@@ -92,6 +92,22 @@ pub enum Error {
         /// What was asked for.
         what: String,
     },
+    /// A program of this machine is needed that is not there.
+    #[error("{purpose} need the program {program}, which is not installed on this machine")]
+    NoProgram {
+        /// Its name.
+        program: &'static str,
+        /// For what.
+        purpose: &'static str,
+    },
+    /// The program git failed.
+    #[error("git {action} failed: {words}")]
+    Git {
+        /// What it was to do.
+        action: &'static str,
+        /// Its words.
+        words: String,
+    },
     /// A build failed.
     #[error("failed to solve")]
     Solve {
@@ -243,8 +259,10 @@ impl Error {
             }
             Self::NotModified { .. } => ErrorKind::NotModified,
             Self::Solve { source } => source.kind(),
-            Self::BuildCommand { .. } => ErrorKind::InvalidArgument,
-            Self::Unsupported { .. } | Self::FormatVersion { .. } => ErrorKind::Unsupported,
+            Self::BuildCommand { .. } | Self::Git { .. } => ErrorKind::InvalidArgument,
+            Self::Unsupported { .. } | Self::NoProgram { .. } | Self::FormatVersion { .. } => {
+                ErrorKind::Unsupported
+            }
             Self::Database { source, .. } | Self::Query { source } => database_kind(source),
             Self::Record { .. } => ErrorKind::DataLoss,
             Self::Io { source, .. } => io_kind(source),

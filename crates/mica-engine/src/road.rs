@@ -276,11 +276,11 @@ impl Engine for LocalEngine {
         Ok(self.local.prune_volumes(filters)?)
     }
 
-    fn build(&self, request: BuildRequest, listener: BuildListener<'_>) -> Result<BuildOutcome> {
+    fn build(&self, request: BuildRequest<'_>, listener: BuildListener<'_>) -> Result<BuildOutcome> {
         Ok(self.local.build(&request, listener)?)
     }
 
-    fn build_question(&self, request: &BuildRequest, question: BuildQuestion) -> Result<BuildAnswer> {
+    fn build_question(&self, request: &BuildRequest<'_>, question: BuildQuestion) -> Result<BuildAnswer> {
         Ok(self.local.examine_build(request, question)?)
     }
 

@@ -81,6 +81,13 @@ impl fmt::Debug for RegistryAccess<'_> {
     }
 }
 
+impl Default for RegistryAccess<'_> {
+    /// Nobody in particular, directly.
+    fn default() -> Self {
+        RegistryAccess::anonymous()
+    }
+}
+
 impl RegistryAccess<'static> {
     /// Nobody in particular, directly.
     pub fn anonymous() -> Self {

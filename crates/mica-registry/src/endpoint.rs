@@ -114,6 +114,20 @@ fn plain_endpoint(authority: &str, settings: &Settings) -> Endpoint {
     }
 }
 
+/// Somebody of the web who is no registry: only the system's certificates count.
+pub(crate) fn stranger(authority: &str) -> Endpoint {
+    Endpoint {
+        authority: authority.to_owned(),
+        encryption: Encryption::Always,
+        prefix: String::new(),
+        capabilities: Capabilities::MIRROR,
+        headers: Vec::new(),
+        trust: Trust::default(),
+        key: String::new(),
+        is_origin: false,
+    }
+}
+
 fn mirror_endpoint(address: &str, settings: &Settings) -> Result<Endpoint> {
     let wrong = || Error::Configuration {
         path: PathBuf::from("config.toml"),

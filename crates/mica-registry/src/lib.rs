@@ -8,6 +8,7 @@
 mod blob;
 mod challenge;
 mod dns;
+mod download;
 mod endpoint;
 mod error;
 mod hosts_toml;
@@ -20,6 +21,7 @@ mod token;
 mod wire;
 
 pub use blob::BlobReader;
+pub use download::Download;
 pub use error::{Error, Refusal, Result, TransportError};
 pub use repository::{FetchedManifest, Purpose, Registries, Repository};
 pub use settings::Settings;

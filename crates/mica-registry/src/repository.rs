@@ -68,6 +68,14 @@ impl Registries {
         Self { settings: Arc::new(settings), roots: Arc::default() }
     }
 
+    pub(crate) const fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    pub(crate) const fn roots(&self) -> &Arc<SystemRoots> {
+        &self.roots
+    }
+
     /// The repository that `reference` is in.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod archive_hostile;
 mod builder_build;
 mod builder_output;
+mod builder_remote;
 mod container_attach;
 mod container_cdi;
 mod container_cp;

@@ -1,13 +1,14 @@
 //! Builds: what is asked for, what is told on the way, and what comes out.
 
 use crate::types::host_config::Ulimit;
+use mica_model::RegistryAccess;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 
 /// What to build and how.
 #[derive(Debug, Default)]
-pub struct BuildRequest {
+pub struct BuildRequest<'a> {
     /// The files that the build may copy.
     pub context: BuildContext,
     /// The Dockerfile; nothing means the one in the context.
@@ -22,7 +23,8 @@ pub struct BuildRequest {
     pub arguments: BTreeMap<String, String>,
     /// `--label`.
     pub labels: BTreeMap<String, String>,
-    /// `--build-context`: a directory, or `docker-image://NAME`.
+    /// `--build-context`: the absolute path of a directory, `docker-image://NAME`, `oci-layout://DIRECTORY`, or an
+    /// address as that of a context.
     pub contexts: BTreeMap<String, String>,
     /// The platform of the result; that of the host if empty.
     pub platform: String,
@@ -44,7 +46,7 @@ pub struct BuildRequest {
     pub secrets: Vec<BuildSecret>,
     /// Agents by id: paths of sockets.
     pub agents: BTreeMap<String, PathBuf>,
-    /// Rights beyond those of containers: `network.host`, `security.insecure`.
+    /// Rights beyond those of containers: `network.host`, `security.insecure`, `fs.read=DIRECTORY`.
     pub entitlements: Vec<String>,
     /// Seconds since the epoch after which nothing in the result is said to have been made.
     pub source_date_epoch: Option<i64>,
@@ -56,6 +58,8 @@ pub struct BuildRequest {
     pub outputs: Vec<BuildOutput>,
     /// Asks for base images anew, even if they are here.
     pub pull: bool,
+    /// With what rights and by which way registries and other places are reached.
+    pub access: RegistryAccess<'a>,
 }
 
 /// The files that a build may copy.
@@ -68,6 +72,8 @@ pub enum BuildContext {
     Directory(PathBuf),
     /// A tar archive, which may be compressed.
     Archive(File),
+    /// The address of a git repository, of an archive, or of a Dockerfile.
+    Remote(String),
 }
 
 /// A Dockerfile that is not in the context, or not where it usually is.
@@ -82,6 +88,8 @@ pub enum BuildFile {
     },
     /// Its path in the context.
     InContext(String),
+    /// Its address in the web.
+    Remote(String),
 }
 
 /// Something that steps may see and that nothing keeps.

@@ -1,17 +1,18 @@
 //! The files that a build may copy: read where they are, by descriptors, and never outside of their tree.
 
-use crate::Local;
+use super::archive;
+use super::remote::{GIT_DIRECTORY, Remotes};
 use crate::error::{Error, Result};
 use mica_api::types::build::{BuildContext, BuildFile, BuildRequest};
 use mica_build::ignore::{IGNORE_FILE, IgnoreRules, ignore_file_of};
 use mica_image::decompress;
-use mica_model::ContainerId;
+use mica_model::{GitSource, HttpSource, RemoteSource};
 use mica_snapshot::archive::{WriteOptions, open_tree_root, write_archive};
 use mica_snapshot::graft::{self, SourcePath, Verdict};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The largest Dockerfile or ignore file, in bytes.
 const TEXT_SIZE_MAX: u64 = 16 << 20;
@@ -28,8 +29,14 @@ pub(super) struct Tree {
 pub(super) struct Context {
     tree: Tree,
     dockerfile: DockerfileText,
-    /// Where an archive was unpacked; deleted at the end.
-    _unpacked: Option<Unpacked>,
+}
+
+/// What an address has brought.
+enum Brought {
+    /// A directory, and what is hidden in it.
+    Directory(OwnedFd, &'static [&'static str]),
+    /// A file that is no archive.
+    File(HttpSource),
 }
 
 /// A Dockerfile, or why there is none.
@@ -46,35 +53,44 @@ pub(super) struct TextFile {
     pub(super) text: String,
 }
 
-/// A directory like that of a container without a record, which is what a killed build leaves of it.
-#[derive(Debug)]
-struct Unpacked {
-    directory: PathBuf,
-    _lock: File,
-}
-
-impl Drop for Unpacked {
-    fn drop(&mut self) {
-        // What stays is a leftover like any other.
-        let _ = mica_snapshot::remove_tree(&self.directory);
-    }
-}
-
 impl Context {
     /// Opens the context of a request.
-    pub(super) fn open(local: &Local, request: &BuildRequest) -> Result<Self> {
-        let mut unpacked = None;
+    pub(super) fn open(remotes: &Remotes<'_>, request: &BuildRequest<'_>) -> Result<Self> {
+        let mut hidden: &[&str] = &[];
+        let mut only_file = None;
         let root = match &request.context {
             BuildContext::Empty => None,
             BuildContext::Directory(path) => Some(open_tree_root(path)?),
             BuildContext::Archive(file) => {
-                let (place, root) = unpack(local, file)?;
-                unpacked = Some(place);
-                Some(root)
+                let file = file.try_clone();
+                let file = file.map_err(|source| Error::io("read", Path::new("the context"), source))?;
+                Some(unpack(remotes, file)?)
             }
+            BuildContext::Remote(address) => match bring(remotes, address, keeps_git_dir(request))? {
+                Brought::Directory(root, left_out) => {
+                    hidden = left_out;
+                    Some(root)
+                }
+                Brought::File(file) => {
+                    only_file = Some(file);
+                    None
+                }
+            },
         };
         let mut tree = Tree { root, rules: IgnoreRules::default() };
-        let dockerfile = find_dockerfile(&tree, request)?;
+        let dockerfile = match (&only_file, &request.dockerfile) {
+            // A lone file is the Dockerfile of a build without any others.
+            (Some(file), None | Some(BuildFile::InContext(_))) => {
+                DockerfileText::Read(web_text(remotes, file, "Dockerfile")?)
+            }
+            (_, Some(BuildFile::Remote(address))) => match RemoteSource::parse(address) {
+                Ok(Some(RemoteSource::Http(file))) => {
+                    DockerfileText::Read(web_text(remotes, &file, &file.file_name())?)
+                }
+                _ => return Err(Error::invalid(format!("{address:?} is not the address of a Dockerfile"))),
+            },
+            _ => find_dockerfile(&tree, request)?,
+        };
         let ignore = match (&request.ignore, &dockerfile) {
             (Some(text), _) => Some(text.clone()),
             (None, DockerfileText::Read(file)) => match tree.text(&ignore_file_of(&file.name))? {
@@ -83,9 +99,9 @@ impl Context {
             },
             (None, DockerfileText::Missing(_)) => None,
         };
-        tree.rules = IgnoreRules::parse(&ignore.unwrap_or_default())
-            .map_err(|error| Error::invalid(format!("failed to parse {IGNORE_FILE}: {error}")))?;
-        Ok(Self { tree, dockerfile, _unpacked: unpacked })
+        let ignore = [&[ignore.as_deref().unwrap_or_default()], hidden].concat().join("\n");
+        tree.rules = ignore_rules(&ignore)?;
+        Ok(Self { tree, dockerfile })
     }
 
     pub(super) fn dockerfile(&self) -> Result<TextFile> {
@@ -106,10 +122,25 @@ impl Tree {
     /// A directory with an ignore file of its own.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let mut tree = Self { root: Some(open_tree_root(path)?), rules: IgnoreRules::default() };
-        let ignore = tree.text(IGNORE_FILE)?.unwrap_or_default();
-        tree.rules = IgnoreRules::parse(&ignore)
-            .map_err(|error| Error::invalid(format!("failed to parse {IGNORE_FILE}: {error}")))?;
+        tree.rules = ignore_rules(&tree.text(IGNORE_FILE)?.unwrap_or_default())?;
         Ok(tree)
+    }
+
+    /// A directory of which some is left out.
+    pub(super) const fn of(root: OwnedFd, rules: IgnoreRules) -> Self {
+        Self { root: Some(root), rules }
+    }
+
+    /// What an address has, as files.
+    pub(super) fn bring(remotes: &Remotes<'_>, address: &str) -> Result<Self> {
+        match bring(remotes, address, false)? {
+            Brought::Directory(root, hidden) => Ok(Self::of(root, ignore_rules(&hidden.join("\n"))?)),
+            Brought::File(source) => {
+                let file = remotes.file(&source, None)?;
+                let directory = file.path.parent().unwrap_or(&file.path);
+                Ok(Self::of(open_tree_root(directory)?, IgnoreRules::default()))
+            }
+        }
     }
 
     pub(super) fn root(&self) -> Option<BorrowedFd<'_>> {
@@ -160,12 +191,12 @@ impl Tree {
     }
 }
 
-fn find_dockerfile(tree: &Tree, request: &BuildRequest) -> Result<DockerfileText> {
+fn find_dockerfile(tree: &Tree, request: &BuildRequest<'_>) -> Result<DockerfileText> {
     let (wanted, others): (&str, &[&str]) = match &request.dockerfile {
         Some(BuildFile::Text { name, text }) => {
             return Ok(DockerfileText::Read(TextFile { name: name.clone(), text: text.clone() }));
         }
-        Some(BuildFile::InContext(path)) => (path, &[]),
+        Some(BuildFile::InContext(path) | BuildFile::Remote(path)) => (path, &[]),
         None => ("Dockerfile", &["dockerfile"]),
     };
     for name in [wanted].iter().chain(others) {
@@ -188,15 +219,68 @@ pub(super) fn literal(name: &str) -> Vec<u8> {
     pattern
 }
 
+fn ignore_rules(text: &str) -> Result<IgnoreRules> {
+    IgnoreRules::parse(text)
+        .map_err(|error| Error::invalid(format!("failed to parse {IGNORE_FILE}: {error}")))
+}
+
+/// Whether the repository of a git context can be seen, as docker's build argument says.
+fn keeps_git_dir(request: &BuildRequest<'_>) -> bool {
+    let said = request.arguments.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
+    said.is_some_and(|value| matches!(value.as_str(), "1" | "t" | "T" | "true" | "True" | "TRUE"))
+}
+
 /// Unpacks an archive into a directory of its own.
-fn unpack(local: &Local, file: &File) -> Result<(Unpacked, OwnedFd)> {
-    let id = ContainerId::from_random(crate::system::random());
-    let disk = local.disk.container(&id);
-    let lock = crate::container::create::lock_new_directory(&disk, &id)?;
-    let place = Unpacked { directory: disk.directory().to_owned(), _lock: lock };
-    crate::disk::make_layer_directory(&disk.upper())?;
-    let file = file.try_clone().map_err(|source| Error::io("read", Path::new("the context"), source))?;
-    let root = open_tree_root(&disk.upper())?;
+fn unpack(remotes: &Remotes<'_>, file: File) -> Result<OwnedFd> {
+    let root = open_tree_root(&remotes.scratch()?.tree()?)?;
     write_archive(root.as_fd(), b"/", decompress(file)?, WriteOptions::default())?;
-    Ok((place, root))
+    Ok(root)
+}
+
+/// Brings what an address has.
+fn bring(remotes: &Remotes<'_>, address: &str, keeps_git_dir: bool) -> Result<Brought> {
+    let parsed = RemoteSource::parse_context(address).map_err(|error| Error::invalid(error.to_string()))?;
+    match parsed {
+        Some(RemoteSource::Git(source)) => {
+            let keeps = source.keep_git_dir.unwrap_or(keeps_git_dir);
+            let hidden: &[&str] = if keeps { &[] } else { &[GIT_DIRECTORY] };
+            Ok(Brought::Directory(part_of(remotes, &source, keeps)?, hidden))
+        }
+        Some(RemoteSource::Http(source)) => {
+            let file = remotes.file(&source, None)?;
+            match archive::recognise(file.open()?)? {
+                Some(archive) => Ok(Brought::Directory(unpack(remotes, archive)?, &[])),
+                None => Ok(Brought::File(source)),
+            }
+        }
+        None => Err(Error::invalid(format!("{address:?} is no address of files"))),
+    }
+}
+
+/// The directory of a repository that is meant.
+fn part_of(remotes: &Remotes<'_>, source: &GitSource, keeps_git_dir: bool) -> Result<OwnedFd> {
+    let checkout = remotes.checkout(source, keeps_git_dir)?;
+    if source.subdirectory.trim_matches('/').is_empty() {
+        return Ok(open_tree_root(&checkout.directory)?);
+    }
+    let all = |_: &SourcePath<'_>| Verdict::Take;
+    let part = super::copy::one(checkout.tree.root(), &source.subdirectory, &all)?;
+    match part.is_directory() {
+        true => Ok(part.node()?),
+        false => {
+            Err(Error::invalid(format!("{:?} is not a directory of the repository", source.subdirectory)))
+        }
+    }
+}
+
+/// A Dockerfile of the web.
+fn web_text(remotes: &Remotes<'_>, source: &HttpSource, name: &str) -> Result<TextFile> {
+    let file = remotes.file(source, None)?;
+    let mut text = Vec::new();
+    let read = file.open()?.take(TEXT_SIZE_MAX + 1).read_to_end(&mut text);
+    read.map_err(|error| Error::io("read", &file.path, error))?;
+    if text.len() as u64 > TEXT_SIZE_MAX {
+        return Err(Error::invalid(format!("{} is larger than {} MiB", source.address, TEXT_SIZE_MAX >> 20)));
+    }
+    Ok(TextFile { name: name.to_owned(), text: String::from_utf8_lossy(&text).into_owned() })
 }

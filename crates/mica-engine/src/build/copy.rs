@@ -1,5 +1,6 @@
 //! `COPY`, `ADD` and `WORKDIR`: files come onto a state.
 
+use super::archive;
 use super::context::{Tree, literal};
 use super::owner;
 use super::places::{Place, read_only};
@@ -7,7 +8,7 @@ use super::worker::Builder;
 use crate::error::{Error, Result};
 use mica_build::ignore::IgnoreRules;
 use mica_build::image::Root;
-use mica_build::worker::{Change, CopyStep, Origin, StepNumber};
+use mica_build::worker::{Change, CopyStep, Origin};
 use mica_image::decompress;
 use mica_model::Digest;
 use mica_snapshot::archive::{WriteOptions, open_tree_root, write_archive};
@@ -15,14 +16,16 @@ use mica_snapshot::graft::{
     self, Destination, GraftOptions, HashMemory, ModeChange, Source, SourcePath, Verdict,
 };
 use sha2::{Digest as _, Sha256};
-use std::io::{Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Where the sources of a step are.
-enum Sources<'a> {
+pub(super) enum Sources<'a> {
     /// A user's files; none for an empty context.
     Tree(&'a Tree),
+    /// Files that were brought here.
+    Brought(Arc<Tree>),
     /// Files of layers.
     Layers(OwnedFd),
 }
@@ -31,6 +34,7 @@ impl Sources<'_> {
     fn root(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Tree(tree) => tree.root(),
+            Self::Brought(tree) => tree.root(),
             Self::Layers(root) => Some(root.as_fd()),
         }
     }
@@ -38,6 +42,7 @@ impl Sources<'_> {
     fn verdict(&self, excludes: &IgnoreRules, path: &SourcePath<'_>) -> Verdict {
         let verdict = match self {
             Self::Tree(tree) => tree.verdict(path),
+            Self::Brought(tree) => tree.verdict(path),
             Self::Layers(_) => Verdict::Take,
         };
         if verdict == Verdict::SkipAll || excludes.is_empty() {
@@ -71,7 +76,6 @@ impl Builder<'_> {
 
     /// Digests everything that a copy would take.
     pub(super) fn digest_of_copy(&self, step: &CopyStep) -> Result<Digest> {
-        check_remote(step)?;
         let excludes = excludes(step)?;
         let sources = self.sources(&step.origin)?;
         let filter = |path: &SourcePath<'_>| sources.verdict(&excludes, path);
@@ -81,6 +85,10 @@ impl Builder<'_> {
             whole.update(text);
         };
         for pattern in &step.sources {
+            if let Some(identity) = self.remote_identity(step, pattern)? {
+                text(identity.as_bytes());
+                continue;
+            }
             for (source, _) in found(sources.root(), pattern, step, &filter)? {
                 text(if step.with_parents { source.path() } else { source.asked() });
                 text(self.digest_of_source(&step.origin, &source, &filter)?.as_bytes());
@@ -135,50 +143,27 @@ impl Builder<'_> {
     }
 
     /// Copies onto `root` and makes a layer of what changed.
-    pub(super) fn copy_files(&self, root: &Root, step: &CopyStep, number: StepNumber) -> Result<Change> {
-        check_remote(step)?;
-        let _ = number;
+    pub(super) fn copy_files(&self, root: &Root, step: &CopyStep) -> Result<Change> {
         let layers = self.directories(root)?;
         let place = Place::new(self, &layers)?;
         let target = place.mount(&layers)?;
         let excludes = excludes(step)?;
         let sources = self.sources(&step.origin)?;
-        let filter = |path: &SourcePath<'_>| sources.verdict(&excludes, path);
         let options = options(target.as_fd(), step, self.latest())?;
         for pattern in &step.sources {
-            for (source, directory) in found(sources.root(), pattern, step, &filter)? {
-                let path = [step.destination.as_bytes(), b"/", &directory].concat();
-                let is_directory = step.is_directory || step.with_parents;
-                let destination = Destination { root: target.as_fd(), path: &path, is_directory };
-                self.copy_one(&source, &filter, &destination, (step, &options))?;
+            match self.bring(step, pattern)? {
+                None => {
+                    let job = Job { sources: &sources, pattern, step, excludes: &excludes, unpacks: true };
+                    job.copy(target.as_fd(), &options)?;
+                }
+                Some(brought) => {
+                    let options = GraftOptions { time: options.time.or(brought.time), ..options.clone() };
+                    brought.job(step, &excludes).copy(target.as_fd(), &options)?;
+                }
             }
         }
         self.copy_inline(&place, target.as_fd(), (step, &options))?;
         self.finish_place(&place, target)
-    }
-
-    fn copy_one(
-        &self,
-        source: &Source,
-        filter: graft::Filter<'_>,
-        destination: &Destination<'_>,
-        (step, options): (&CopyStep, &GraftOptions),
-    ) -> Result<()> {
-        if step.add.as_ref().is_some_and(|add| add.unpack != Some(false))
-            && !source.is_directory()
-            && let Some(archive) = archive(source)?
-        {
-            graft::make_directory(destination, options)?;
-            let tar = decompress(archive)?;
-            let owner = options.owner;
-            return Ok(write_archive(
-                destination.root,
-                destination.path,
-                tar,
-                WriteOptions { keep_kinds: false, owner },
-            )?);
-        }
-        Ok(graft::graft(source, filter, destination, options)?)
     }
 
     /// Files that are written in the Dockerfile itself.
@@ -232,6 +217,50 @@ impl Builder<'_> {
         drop(target);
         let layer = self.local.layers.ingest_upper_until(&place.disk.upper(), self.latest())?;
         self.register(layer)
+    }
+}
+
+/// One source of a step, and how it is copied.
+pub(super) struct Job<'a> {
+    pub(super) sources: &'a Sources<'a>,
+    pub(super) pattern: &'a str,
+    pub(super) step: &'a CopyStep,
+    pub(super) excludes: &'a IgnoreRules,
+    /// Whether archives are unpacked unless the step says otherwise.
+    pub(super) unpacks: bool,
+}
+
+impl Job<'_> {
+    fn copy(&self, target: BorrowedFd<'_>, options: &GraftOptions) -> Result<()> {
+        let filter = |path: &SourcePath<'_>| self.sources.verdict(self.excludes, path);
+        for (source, directory) in found(self.sources.root(), self.pattern, self.step, &filter)? {
+            let path = [self.step.destination.as_bytes(), b"/", &directory].concat();
+            let is_directory = self.step.is_directory || self.step.with_parents;
+            let destination = Destination { root: target, path: &path, is_directory };
+            self.copy_one(&source, &filter, &destination, options)?;
+        }
+        Ok(())
+    }
+
+    fn copy_one(
+        &self,
+        source: &Source,
+        filter: graft::Filter<'_>,
+        destination: &Destination<'_>,
+        options: &GraftOptions,
+    ) -> Result<()> {
+        let unpacks = self.step.add.as_ref().is_some_and(|add| add.unpack.unwrap_or(self.unpacks));
+        if unpacks
+            && !source.is_directory()
+            && let Some(archive) = source.open().ok().map(archive::recognise).transpose()?.flatten()
+        {
+            graft::make_directory(destination, options)?;
+            let tar = decompress(archive)?;
+            let owner = options.owner;
+            let options = WriteOptions { keep_kinds: false, owner };
+            return Ok(write_archive(destination.root, destination.path, tar, options)?);
+        }
+        Ok(graft::graft(source, filter, destination, options)?)
     }
 }
 
@@ -309,47 +338,4 @@ fn not_found(error: mica_snapshot::Error, missing: impl Fn() -> Error) -> Error 
         mica_snapshot::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => missing(),
         error => error.into(),
     }
-}
-
-/// What is not on this machine.
-fn check_remote(step: &CopyStep) -> Result<()> {
-    if step.add.is_none() {
-        return Ok(());
-    }
-    let is_remote = |source: &&String| {
-        ["http://", "https://", "git@", "git://", "ssh://"].iter().any(|scheme| source.starts_with(scheme))
-    };
-    match step.sources.iter().find(is_remote) {
-        Some(url) => Err(Error::Unsupported {
-            what: format!("ADD of {url}: files of other hosts are not supported yet"),
-        }),
-        None if step.add.as_ref().is_some_and(|add| add.checksum.is_some()) => {
-            Err(Error::invalid("checksum can't be specified for local sources"))
-        }
-        None => Ok(()),
-    }
-}
-
-/// The file, if it is an archive that `ADD` unpacks.
-fn archive(source: &Source) -> Result<Option<std::fs::File>> {
-    let Ok(mut file) = source.open() else { return Ok(None) };
-    let mut head = Vec::new();
-    let fail = |error| Error::io("read", Path::new("an archive"), error);
-    (&mut file).take(512).read_to_end(&mut head).map_err(fail)?;
-    file.rewind().map_err(fail)?;
-    let is_tar = |head: &[u8]| head.get(257..262) == Some(b"ustar");
-    if is_tar(&head) {
-        return Ok(Some(file));
-    }
-    const MAGICS: [&[u8]; 4] =
-        [&[0x1f, 0x8b], &[0x28, 0xb5, 0x2f, 0xfd], b"BZh", &[0xfd, b'7', b'z', b'X', b'Z']];
-    if !MAGICS.iter().any(|magic| head.starts_with(magic)) {
-        return Ok(None);
-    }
-    // A compressed file that holds no archive is copied as it is.
-    let mut inside = Vec::new();
-    let clone = file.try_clone().map_err(fail)?;
-    let read = decompress(clone).ok().and_then(|reader| reader.take(512).read_to_end(&mut inside).ok());
-    file.rewind().map_err(fail)?;
-    Ok(read.filter(|_| is_tar(&inside)).map(|_| file))
 }

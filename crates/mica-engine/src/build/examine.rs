@@ -1,6 +1,7 @@
 //! What a Dockerfile says of itself: findings of the linter, targets, outlines. Nothing is built.
 
 use super::context::{Context, TextFile};
+use super::remote::Remotes;
 use crate::error::{Error, Result};
 use crate::image::record::ImageRecord;
 use crate::{Local, lock};
@@ -13,11 +14,12 @@ impl Local {
     /// Answers a question about the Dockerfile of a build.
     pub(crate) fn examine_build(
         &self,
-        request: &BuildRequest,
+        request: &BuildRequest<'_>,
         question: BuildQuestion,
     ) -> Result<BuildAnswer> {
         let _lock = lock::shared(&self.disk.image_lock())?;
-        let context = Context::open(self, request)?;
+        let remotes = Remotes::new(self, &request.access.proxies);
+        let context = Context::open(&remotes, request)?;
         let file = context.dockerfile()?;
         let options = super::options(request);
         let parsed = parse(&file.text);

@@ -1,16 +1,21 @@
 //! Builds: a Dockerfile becomes an image. What to do is decided in mica-build; here it is done.
 
+mod add;
+mod archive;
 mod cache;
 mod context;
 mod copy;
 mod examine;
 mod export;
+mod git;
 mod mounts;
 mod outputs;
 mod owner;
 mod places;
 mod prune;
+mod remote;
 mod run;
+mod scratch;
 mod worker;
 
 pub(crate) use cache::TABLES;
@@ -19,16 +24,22 @@ use crate::error::{Error, Result};
 use crate::{Local, lock, system};
 use context::Context;
 use mica_api::engine::BuildListener;
-use mica_api::types::build::{BuildEvent, BuildOutcome, BuildRequest};
+use mica_api::types::build::{BuildContext, BuildEvent, BuildOutcome, BuildRequest};
 use mica_build::dockerfile::{ParseError, Span, parse};
 use mica_build::progress::News;
 use mica_build::{NamedContext, Options, SolveError};
+use mica_model::RemoteSource;
+use remote::Remotes;
 use std::fmt::Write as _;
 use worker::Builder;
 
 impl Local {
     /// Builds what is asked for.
-    pub(crate) fn build(&self, request: &BuildRequest, listener: BuildListener<'_>) -> Result<BuildOutcome> {
+    pub(crate) fn build(
+        &self,
+        request: &BuildRequest<'_>,
+        listener: BuildListener<'_>,
+    ) -> Result<BuildOutcome> {
         check_entitlements(request)?;
         check_platforms(request)?;
         let names = request.tags.iter().map(|tag| crate::image::tag::parse_target(tag));
@@ -36,9 +47,12 @@ impl Local {
         // While it is held, nobody deletes layers that are not in an image yet.
         let lock = lock::shared(&self.disk.image_lock())?;
         let steps = Steps { listener };
-        let context = Context::open(self, request)?;
-        let file =
-            steps.whole(1, "[internal] load build definition from Dockerfile", || context.dockerfile())?;
+        let remotes = Remotes::new(self, &request.access.proxies);
+        let (context, file) = steps.whole(1, &first_step(request), || {
+            let context = Context::open(&remotes, request)?;
+            let file = context.dockerfile()?;
+            Ok((context, file))
+        })?;
         let tell = |span: Option<Span>| {
             if let Some(span) = span {
                 listener(BuildEvent::Excerpt { text: excerpt(&file.name, &file.text, span) });
@@ -55,7 +69,7 @@ impl Local {
             tell(findings.first().map(|finding| finding.instruction));
             return Err(Error::Solve { source: Box::new(error) });
         }
-        let builder = Builder::new(self, request, &context, listener)?;
+        let builder = Builder::new(self, request, (&context, &remotes), listener)?;
         let news = |number, news: News<'_>| steps.tell(number, &news);
         let solved = mica_build::solve((&dockerfile, &options), &builder, &news, FIRST_STEP);
         builder.clear_runs();
@@ -76,6 +90,17 @@ impl Local {
         }
         drop(lock);
         Ok(outcome)
+    }
+}
+
+/// What is shown while the context and the Dockerfile are looked for.
+fn first_step(request: &BuildRequest<'_>) -> String {
+    let BuildContext::Remote(address) = &request.context else {
+        return "[internal] load build definition from Dockerfile".to_owned();
+    };
+    match RemoteSource::parse_context(address) {
+        Ok(Some(source @ RemoteSource::Git(_))) => format!("[internal] load git source {source}"),
+        _ => "[internal] load remote build context".to_owned(),
     }
 }
 
@@ -114,7 +139,7 @@ impl Steps<'_> {
     }
 }
 
-fn options(request: &BuildRequest) -> Options {
+fn options(request: &BuildRequest<'_>) -> Options {
     let contexts = request.contexts.iter().map(|(name, value)| {
         let meaning = match value.strip_prefix("docker-image://") {
             Some(image) => NamedContext::Image(image.to_owned()),
@@ -139,7 +164,7 @@ fn options(request: &BuildRequest) -> Options {
 }
 
 /// A result for several platforms would need as many builds.
-fn check_platforms(request: &BuildRequest) -> Result<()> {
+fn check_platforms(request: &BuildRequest<'_>) -> Result<()> {
     if request.platform.contains(',') {
         let what = "a build for several platforms at once is not supported yet: build for each of them";
         return Err(Error::Unsupported { what: what.to_owned() });
@@ -147,9 +172,10 @@ fn check_platforms(request: &BuildRequest) -> Result<()> {
     crate::image::load::wanted_platform(&request.platform).map(drop)
 }
 
-fn check_entitlements(request: &BuildRequest) -> Result<()> {
+fn check_entitlements(request: &BuildRequest<'_>) -> Result<()> {
     let known = ["network.host", "security.insecure"];
-    match request.entitlements.iter().find(|wanted| !known.contains(&wanted.as_str())) {
+    let is_known = |wanted: &String| known.contains(&wanted.as_str()) || wanted.starts_with("fs.read=/");
+    match request.entitlements.iter().find(|wanted| !is_known(wanted)) {
         Some(unknown) => Err(Error::invalid(format!("unknown entitlement {unknown}"))),
         None => Ok(()),
     }

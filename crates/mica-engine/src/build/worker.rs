@@ -2,6 +2,7 @@
 
 use super::cache::Row;
 use super::context::{Context, Tree};
+use super::remote::Remotes;
 use crate::Local;
 use crate::error::{Error, Result};
 use crate::image::load::wanted_platform;
@@ -12,7 +13,7 @@ use mica_api::types::image::PullRequest;
 use mica_build::image::{Config, Healthcheck, Image, Root};
 use mica_build::worker::{Change, CopyStep, Origin, RunStep, StepNumber, Worker};
 use mica_image::{ImageConfig, Platform};
-use mica_model::{ContainerId, Digest, RegistryAccess, Timestamp};
+use mica_model::{ContainerId, Digest, Timestamp};
 use mica_snapshot::IngestedLayer;
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::net::UnixStream;
@@ -23,8 +24,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A build on its way.
 pub(super) struct Builder<'a> {
     pub(super) local: &'a Local,
-    pub(super) request: &'a BuildRequest,
+    pub(super) request: &'a BuildRequest<'a>,
     pub(super) context: &'a Context,
+    pub(super) remotes: &'a Remotes<'a>,
     pub(super) named: BTreeMap<String, Tree>,
     pub(super) listener: BuildListener<'a>,
     /// Where the layers lie that images and steps have brought.
@@ -44,18 +46,23 @@ pub(super) struct Builder<'a> {
 impl<'a> Builder<'a> {
     pub(super) fn new(
         local: &'a Local,
-        request: &'a BuildRequest,
-        context: &'a Context,
+        request: &'a BuildRequest<'a>,
+        (context, remotes): (&'a Context, &'a Remotes<'a>),
         listener: BuildListener<'a>,
     ) -> Result<Self> {
         let mut named = BTreeMap::new();
-        for (name, value) in request.contexts.iter().filter(|(_, value)| !value.contains("://")) {
-            named.insert(name.clone(), Tree::open(Path::new(value))?);
+        for (name, value) in request.contexts.iter().filter(|(_, value)| !is_image(value)) {
+            let tree = match value.starts_with('/') {
+                true => Tree::open(Path::new(value))?,
+                false => Tree::bring(remotes, value)?,
+            };
+            named.insert(name.clone(), tree);
         }
         Ok(Self {
             local,
             request,
             context,
+            remotes,
             named,
             listener,
             layers: Mutex::default(),
@@ -138,7 +145,7 @@ impl<'a> Builder<'a> {
                     reference: name.to_owned(),
                     platform: self.request.platform.clone(),
                     all_tags: false,
-                    access: RegistryAccess::anonymous(),
+                    access: self.request.access.clone(),
                 };
                 let pulled = self.local.pull_images(&wish, &|_| {})?;
                 let id = pulled.first().map_or(name, |image| image.id.as_str());
@@ -205,8 +212,8 @@ impl Worker for Builder<'_> {
         self.digest_of_path(origin, path)
     }
 
-    fn copy(&self, root: &Root, step: &CopyStep, number: StepNumber) -> Result<Change> {
-        self.copy_files(root, step, number)
+    fn copy(&self, root: &Root, step: &CopyStep, _: StepNumber) -> Result<Change> {
+        self.copy_files(root, step)
     }
 
     fn run(&self, root: &Root, step: &RunStep, number: StepNumber) -> Result<Change> {
@@ -219,6 +226,7 @@ impl Worker for Builder<'_> {
 
     fn cancel(&self) {
         self.is_cancelled.store(true, Ordering::Relaxed);
+        self.remotes.give_up();
         for run in held(&self.running).iter() {
             // One that has just ended need not be ended.
             let _ = mica_runtime::kill(run, 9);
@@ -228,6 +236,11 @@ impl Worker for Builder<'_> {
 
 pub(super) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a further context is an image.
+pub(super) fn is_image(context: &str) -> bool {
+    context.starts_with("docker-image://")
 }
 
 /// Refuses an image that was made for other machines than those asked for.

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 pub const COMMAND: Command = Command {
     paths: &["image build", "build", "builder build", "buildx build"],
     summary: "Build an image from a Dockerfile",
-    operands: Operands::exactly(1, &["PATH | -"]),
+    operands: Operands::exactly(1, &["PATH | URL | -"]),
     flags,
     planned: PLANNED,
     execute,
@@ -28,6 +28,7 @@ pub const COMMAND: Command = Command {
             "build -f docker/Dockerfile --target test --build-arg V=2 .",
         ),
         ("Build from a Dockerfile without any files", "build - < Dockerfile"),
+        ("Build a directory of a branch of a repository", "build https://example.com/app.git#main:docker"),
     ],
     visibility: Visibility::Common(7),
 };
@@ -100,7 +101,9 @@ fn flags() -> Vec<Arg> {
 
 fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let style = style(matches, context)?;
+    let keyring = context.keyring();
     let mut request = request(matches, context)?;
+    request.access = context.registry_access(&keyring);
     if let Some(question) = Question::of(matches)? {
         return question.ask(&request, context);
     }
@@ -163,7 +166,7 @@ impl Question {
         }
     }
 
-    fn ask(&self, request: &BuildRequest, context: &Context<'_>) -> Outcome {
+    fn ask(&self, request: &BuildRequest<'_>, context: &Context<'_>) -> Outcome {
         let answer = context.engine()?.build_question(request, self.question)?;
         match self.is_json {
             true => context.print_line(&format!("{:#}", answer.document))?,
@@ -186,7 +189,7 @@ fn style(matches: &Matches, context: &Context<'_>) -> Result<Style, Failure> {
     }
 }
 
-fn request(matches: &Matches, context: &Context<'_>) -> Result<BuildRequest, Failure> {
+fn request<'a>(matches: &Matches, context: &Context<'_>) -> Result<BuildRequest<'a>, Failure> {
     let operand = matches.operand(0).unwrap_or_default();
     let found = context::find(&operand, matches.text("file").filter(|path| !path.is_empty()), context)?;
     let here = |name: &str| context.config.environment.variable(name).map(str::to_owned);
@@ -257,14 +260,12 @@ fn contexts(matches: &Matches) -> Result<BTreeMap<String, String>, Failure> {
         let (name, value) = typed
             .split_once('=')
             .ok_or_else(|| Failure::refused(format!("invalid context value: {typed}, expected key=value")))?;
-        let value = match value.strip_prefix("docker-image://") {
-            Some(_) => value.to_owned(),
-            None if value.contains("://") => {
-                return Err(Failure::refused(format!(
-                    "build context {value} is not supported yet: only directories and docker-image:// are"
-                )));
-            }
-            None => context::directory(value)?.to_string_lossy().into_owned(),
+        let value = match value.starts_with("docker-image://") {
+            true => value.to_owned(),
+            false => match context::remote(value)? {
+                Some(address) => address,
+                None => context::directory(value)?.to_string_lossy().into_owned(),
+            },
         };
         contexts.insert(name.to_lowercase(), value);
     }

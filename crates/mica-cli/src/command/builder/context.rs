@@ -4,6 +4,7 @@ use crate::command::image::standard_input;
 use crate::context::Context;
 use crate::report::Failure;
 use mica_api::types::build::{BuildContext, BuildFile};
+use mica_model::RemoteSource;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -24,16 +25,16 @@ pub(super) fn find(operand: &str, file: Option<String>, context: &Context<'_>) -
     if operand == "-" {
         return from_input(file, context);
     }
-    if is_remote(operand) {
-        return Err(Failure::refused(format!(
-            "context {operand} is not supported yet: clone or download it first"
-        )));
+    if let Some(address) = remote(operand)? {
+        let dockerfile = file.map(|typed| file_of_remote(typed, context)).transpose()?;
+        return Ok(Found { context: BuildContext::Remote(address), dockerfile, ignore: None });
     }
     let directory = directory(operand)?;
     let mut ignore = None;
     let dockerfile = match file.as_deref() {
         None => None,
         Some("-") => Some(BuildFile::Text { name: "Dockerfile".to_owned(), text: text_of_input(context)? }),
+        Some(address) if is_web(address) => Some(BuildFile::Remote(address.to_owned())),
         Some(path) => {
             let beside = format!("{path}.dockerignore");
             ignore = std::fs::read_to_string(beside).ok();
@@ -91,9 +92,37 @@ fn is_archive(head: &[u8]) -> bool {
     head.get(257..262) == Some(b"ustar") || MAGICS.iter().any(|magic| head.starts_with(magic))
 }
 
-fn is_remote(operand: &str) -> bool {
-    let schemes = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
-    schemes.iter().any(|scheme| operand.starts_with(scheme))
+/// A Dockerfile beside a context that is not on this machine.
+fn file_of_remote(typed: String, context: &Context<'_>) -> Result<BuildFile, Failure> {
+    match typed.as_str() {
+        "-" => Ok(BuildFile::Text { name: "Dockerfile".to_owned(), text: text_of_input(context)? }),
+        address if is_web(address) => Ok(BuildFile::Remote(typed)),
+        _ => Ok(BuildFile::InContext(typed)),
+    }
+}
+
+fn is_web(typed: &str) -> bool {
+    typed.starts_with("http://") || typed.starts_with("https://")
+}
+
+/// The address, if that and no directory of this machine is meant. `DIRECTORY#REFERENCE:PART` is one, too: of a
+/// repository of this machine.
+pub(super) fn remote(typed: &str) -> Result<Option<String>, Failure> {
+    if Path::new(typed).is_dir() {
+        return Ok(None);
+    }
+    match RemoteSource::parse_context(typed) {
+        Ok(Some(_)) => return Ok(Some(typed.to_owned())),
+        Ok(None) => {}
+        Err(error) => return Err(Failure::refused(error.to_string())),
+    }
+    match typed.split_once('#') {
+        Some((path, part)) if Path::new(path).is_dir() => {
+            let path = directory(path)?;
+            Ok(Some(format!("file://{}#{part}", path.display())))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// A directory, by its absolute path.
