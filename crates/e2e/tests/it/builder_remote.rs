@@ -63,9 +63,9 @@ fn publish_as(server: &Registry, repository: &Path, name: &str) -> String {
             if path.is_dir() {
                 directories.push(path);
             } else {
-                let name = path.strip_prefix(&bare).unwrap().display();
+                let file = path.strip_prefix(&bare).unwrap().display();
                 server
-                    .put(&format!("GET /p.git/{name}"), Answer::new("text/plain", fs::read(&path).unwrap()));
+                    .put(&format!("GET /{name}/{file}"), Answer::new("text/plain", fs::read(&path).unwrap()));
             }
         }
     }
