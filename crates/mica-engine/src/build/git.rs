@@ -110,10 +110,12 @@ pub(super) fn check_out(source: &GitSource, commit: &Commit, directory: &Path) -
     if source.submodules != Some(false)
         && directory.join(".gitmodules").symlink_metadata().is_ok_and(|file| file.is_file())
     {
-        run(
-            at().args(["submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"]),
-            "submodule update",
-        )?;
+        let update = |depth: &[&str]| {
+            let mut command = at();
+            command.args(["submodule", "--quiet", "update", "--init", "--recursive"]);
+            run(command.args(depth), "submodule update")
+        };
+        update(&["--depth=1"]).or_else(|_| update(&[]))?;
     }
     Ok(())
 }
