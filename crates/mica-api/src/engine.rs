@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::stream::AttachStream;
+use crate::types::bake::{BakeContents, BakePlan, BakeRequest, NamedBuild};
 use crate::types::build::{
     BuildAnswer, BuildCacheRecord, BuildEvent, BuildOutcome, BuildPruneOptions, BuildPruned, BuildQuestion,
     BuildRequest,
@@ -166,6 +167,23 @@ pub trait Engine: Sync {
 
     /// Builds an image from a Dockerfile.
     fn build(&self, _request: BuildRequest<'_>, _listener: BuildListener<'_>) -> Result<BuildOutcome> {
+        Err(unsupported("building"))
+    }
+    /// Builds several images at the same time; those that others need come first in the list. Answers the outcomes
+    /// in the order of the list.
+    fn build_all(
+        &self,
+        _builds: Vec<NamedBuild<'_>>,
+        _listener: BuildListener<'_>,
+    ) -> Result<Vec<BuildOutcome>> {
+        Err(unsupported("building"))
+    }
+    /// The builds that bake files describe; nothing is built.
+    fn bake_plan(&self, _request: &BakeRequest) -> Result<BakePlan> {
+        Err(unsupported("building"))
+    }
+    /// The targets and variables of bake files.
+    fn bake_contents(&self, _request: &BakeRequest) -> Result<BakeContents> {
         Err(unsupported("building"))
     }
     /// Answers a question about a Dockerfile; nothing is built.

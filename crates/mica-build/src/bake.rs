@@ -1,13 +1,15 @@
-//! Bake files: many builds described in HCL or JSON, with variables, groups, inheritance and matrices.
+//! Bake files: many builds described in HCL, JSON or compose's YAML, with variables, groups, inheritance and matrices.
 //!
 //! [`Bake::read`] takes the files as texts and gives back what they say; [`Bake::resolve`] makes the list of builds
 //! that some names stand for. Nothing is built here.
 
+mod compose;
 mod definition;
 mod error;
 mod evaluate;
 mod field;
 mod function;
+mod place;
 mod standard;
 mod target;
 #[cfg(test)]
@@ -19,10 +21,6 @@ pub use target::{Override, Target};
 
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The names that are looked for, in this order, when no file is named; each that is there is read.
-pub const DEFAULT_FILES: &[&str] =
-    &["docker-bake.json", "docker-bake.hcl", "docker-bake.override.json", "docker-bake.override.hcl"];
 
 /// A file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +36,8 @@ pub struct BakeFile {
 pub struct Settings {
     /// The environment, and `--var`, which comes before it.
     pub variables: BTreeMap<String, String>,
+    /// The text of `.env`: further variables for compose files.
+    pub dotenv: String,
     /// `BAKE_CMD_CONTEXT`: what was given as the context on the command line.
     pub command_context: String,
     /// `BAKE_LOCAL_PLATFORM`.
@@ -72,6 +72,29 @@ pub struct Bake {
     /// The groups by name; a target with a matrix is one too.
     pub groups: BTreeMap<String, Group>,
     targets: BTreeMap<String, Result<Target, BakeError>>,
+    places: place::Places,
+}
+
+/// The language of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Language {
+    Compose,
+    Hcl,
+    Json,
+}
+
+impl Language {
+    fn of(file: &BakeFile) -> Self {
+        let is_named = |ends: &[&str]| ends.iter().any(|end| file.name.ends_with(end));
+        match () {
+            () if is_named(&[".yaml", ".yml"]) => Self::Compose,
+            () if is_named(&[".json"]) => Self::Json,
+            () if is_named(&[".hcl"]) => Self::Hcl,
+            () if file.text.trim_start().starts_with('{') => Self::Json,
+            () if file.text.lines().any(|line| line.trim_end() == "services:") => Self::Compose,
+            () => Self::Hcl,
+        }
+    }
 }
 
 /// The builds that some names stand for.
@@ -91,15 +114,28 @@ impl Bake {
     /// it is asked for.
     pub fn read(files: &[BakeFile], settings: &Settings) -> Result<Self, BakeError> {
         let mut definitions = definition::Definitions::default();
+        let mut variables = compose::read_dotenv(&settings.dotenv);
+        variables.extend(settings.variables.clone());
         for file in files {
-            definitions.add(file)?;
+            match Language::of(file) {
+                Language::Compose => compose::add(file, &variables, &mut definitions)?,
+                Language::Hcl => definitions.add_hcl(file)?,
+                Language::Json => definitions.add_json(file)?,
+            }
         }
-        evaluate::evaluate(definitions, settings)
+        let places = std::mem::take(&mut definitions.places);
+        let bake = evaluate::evaluate(definitions, settings);
+        let mut bake = bake.map_err(|error| places.located(error))?;
+        bake.places = places;
+        Ok(bake)
     }
 
-    /// The names of the targets.
-    pub fn target_names(&self) -> impl Iterator<Item = &str> {
-        self.targets.keys().map(String::as_str)
+    /// The targets, with what the files say of them.
+    pub fn described_targets(&self) -> impl Iterator<Item = (&str, String)> {
+        self.targets.iter().map(|(name, target)| {
+            let said = target.as_ref().ok().and_then(|target| target.text("description"));
+            (name.as_str(), said.unwrap_or_default().to_owned())
+        })
     }
 
     /// The builds that names stand for; without any, those of `default`.
@@ -118,8 +154,13 @@ impl Bake {
             groups.entry("default".to_owned()).or_insert_with(|| names.to_vec());
         }
         let mut plan = Plan { groups, targets: Vec::new() };
-        for name in wanted {
-            self.add(&name, overrides, &mut plan, &mut Vec::new())?;
+        for name in &wanted {
+            let added = self.add(name, overrides, &mut plan, &mut Vec::new());
+            added.map_err(|error| self.places.located(error))?;
+        }
+        // What is built for others only has no result of its own.
+        for target in plan.targets.iter_mut().filter(|target| !wanted.contains(&target.name)) {
+            target.keep_nothing();
         }
         Ok(plan)
     }

@@ -38,6 +38,12 @@ impl Environment {
         self.variable(name).filter(|value| !value.is_empty())
     }
 
+    /// All variables that are text.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        let pairs = self.variables.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
     /// Whether colours are unwanted, whatever the terminal can do.
     pub fn is_colour_unwanted(&self) -> bool {
         self.nonempty("NO_COLOR").is_some() || self.variable("TERM") == Some("dumb")

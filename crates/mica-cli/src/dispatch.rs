@@ -363,7 +363,11 @@ pub fn parse(command: &'static Command, arguments: &[String]) -> Result<Matches,
     }
 }
 
-fn refuse_planned(command: &Command, matches: &Matches) -> Result<(), Failure> {
+/// Refuses flags that a later version brings.
+///
+/// # Errors
+/// `Planned`, with what brings it.
+pub fn refuse_planned(command: &Command, matches: &Matches) -> Result<(), Failure> {
     match command.planned.iter().find(|flag| matches.given(flag.long)) {
         Some(flag) => Err(Failure::Planned {
             what: format!("--{}", flag.long),

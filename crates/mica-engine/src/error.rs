@@ -114,6 +114,14 @@ pub enum Error {
         /// Why.
         source: Box<Self>,
     },
+    /// One of several builds failed.
+    #[error("target {name}")]
+    Target {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: Box<Self>,
+    },
     /// A command of a build ended with a failure.
     #[error("process {command:?} did not complete successfully: exit code: {code}")]
     BuildCommand {
@@ -225,6 +233,9 @@ pub enum Error {
     /// The runtime room.
     #[error(transparent)]
     Runtime(#[from] mica_runtime::RuntimeError),
+    /// A bake file is wrong, or does not have what is asked for.
+    #[error(transparent)]
+    Bake(#[from] mica_build::bake::BakeError),
 }
 
 impl Error {
@@ -258,7 +269,8 @@ impl Error {
                 ErrorKind::InvalidArgument
             }
             Self::NotModified { .. } => ErrorKind::NotModified,
-            Self::Solve { source } => source.kind(),
+            Self::Solve { source } | Self::Target { source, .. } => source.kind(),
+            Self::Bake(error) => error.kind(),
             Self::BuildCommand { .. } | Self::Git { .. } => ErrorKind::InvalidArgument,
             Self::Unsupported { .. } | Self::NoProgram { .. } | Self::FormatVersion { .. } => {
                 ErrorKind::Unsupported

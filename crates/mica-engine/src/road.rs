@@ -4,6 +4,7 @@ use crate::{EngineOptions, Local};
 use mica_api::Result;
 use mica_api::engine::{BuildListener, Engine, ProgressListener, Sink};
 use mica_api::stream::AttachStream;
+use mica_api::types::bake::{BakeContents, BakePlan, BakeRequest, NamedBuild};
 use mica_api::types::build::{
     BuildAnswer, BuildCacheRecord, BuildOutcome, BuildPruneOptions, BuildPruned, BuildQuestion, BuildRequest,
 };
@@ -278,6 +279,22 @@ impl Engine for LocalEngine {
 
     fn build(&self, request: BuildRequest<'_>, listener: BuildListener<'_>) -> Result<BuildOutcome> {
         Ok(self.local.build(&request, listener)?)
+    }
+
+    fn build_all(
+        &self,
+        builds: Vec<NamedBuild<'_>>,
+        listener: BuildListener<'_>,
+    ) -> Result<Vec<BuildOutcome>> {
+        Ok(self.local.build_all(&builds, listener)?)
+    }
+
+    fn bake_plan(&self, request: &BakeRequest) -> Result<BakePlan> {
+        Ok(self.local.bake_plan(request)?)
+    }
+
+    fn bake_contents(&self, request: &BakeRequest) -> Result<BakeContents> {
+        Ok(self.local.bake_contents(request)?)
     }
 
     fn build_question(&self, request: &BuildRequest<'_>, question: BuildQuestion) -> Result<BuildAnswer> {

@@ -1,6 +1,7 @@
 //! One binary for all behaviour tests; a module per command, named as the command is.
 
 mod archive_hostile;
+mod builder_bake;
 mod builder_build;
 mod builder_output;
 mod builder_remote;

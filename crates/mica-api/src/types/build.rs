@@ -23,8 +23,8 @@ pub struct BuildRequest<'a> {
     pub arguments: BTreeMap<String, String>,
     /// `--label`.
     pub labels: BTreeMap<String, String>,
-    /// `--build-context`: the absolute path of a directory, `docker-image://NAME`, `oci-layout://DIRECTORY`, or an
-    /// address as that of a context.
+    /// `--build-context`: the absolute path of a directory, `docker-image://NAME`, `oci-layout://DIRECTORY`, an
+    /// address as that of a context, or `target:NAME` for the result of another build.
     pub contexts: BTreeMap<String, String>,
     /// The platform of the result; that of the host if empty.
     pub platform: String,

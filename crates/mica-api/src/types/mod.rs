@@ -1,5 +1,6 @@
 //! The nouns of the Engine API, one file each, with docker's field names on the wire.
 
+pub mod bake;
 pub mod build;
 pub mod container;
 pub mod event;

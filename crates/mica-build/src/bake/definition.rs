@@ -1,5 +1,6 @@
 //! The files as blocks of expressions, before anything has a value. JSON's texts are templates, as in HCL.
 
+use super::place::Places;
 use super::{BakeError, BakeFile};
 use hcl::expr::{ObjectKey, TemplateExpr};
 use hcl::{Body, Expression, Structure};
@@ -14,6 +15,8 @@ pub(super) struct Definitions {
     pub(super) functions: Vec<FunctionBlock>,
     pub(super) groups: Vec<(String, Attributes)>,
     pub(super) targets: Vec<(String, Attributes)>,
+    /// Where blocks and attributes are written.
+    pub(super) places: Places,
 }
 
 #[derive(Debug, Default)]
@@ -36,10 +39,20 @@ pub(super) struct FunctionBlock {
 }
 
 impl Definitions {
-    /// Adds what a file says.
-    pub(super) fn add(&mut self, file: &BakeFile) -> Result<(), BakeError> {
-        let is_json = file.name.ends_with(".json");
-        let body = if is_json { json_body(file)? } else { hcl_body(file)? };
+    /// Adds what a file in HCL says.
+    pub(super) fn add_hcl(&mut self, file: &BakeFile) -> Result<(), BakeError> {
+        let body = hcl_body(file, &mut self.places)?;
+        let added = self.add(file, body);
+        added.map_err(|error| self.places.located(error))
+    }
+
+    /// Adds what a file in JSON says.
+    pub(super) fn add_json(&mut self, file: &BakeFile) -> Result<(), BakeError> {
+        let body = json_body(file)?;
+        self.add(file, body)
+    }
+
+    fn add(&mut self, file: &BakeFile, body: Body) -> Result<(), BakeError> {
         for structure in body {
             match structure {
                 Structure::Attribute(attribute) => self.variables.push(VariableBlock {
@@ -152,7 +165,7 @@ fn attributes(body: Body, owner: &str) -> Result<Attributes, BakeError> {
     body.into_iter().map(attribute).collect()
 }
 
-fn hcl_body(file: &BakeFile) -> Result<Body, BakeError> {
+fn hcl_body(file: &BakeFile, places: &mut Places) -> Result<Body, BakeError> {
     // The parser descends into what is nested; a file is not to exhaust the stack.
     let (mut depth, mut deepest) = (0_usize, 0_usize);
     for byte in file.text.bytes() {
@@ -167,7 +180,14 @@ fn hcl_body(file: &BakeFile) -> Result<Body, BakeError> {
     if deepest > DEPTH_LIMIT {
         return Err(fail(format!("nested deeper than {DEPTH_LIMIT}")));
     }
-    hcl::parse(&file.text).map_err(|error| fail(error.to_string()))
+    let body = hcl::edit::parser::parse_body(&file.text).map_err(|error| BakeError::Place {
+        file: file.name.clone(),
+        line: error.location().line(),
+        column: error.location().column(),
+        source: Box::new(BakeError::Grammar { reason: error.message().to_owned() }),
+    })?;
+    places.note(file, &body);
+    Ok(Body::from(body))
 }
 
 /// How deep expressions may be nested.

@@ -13,6 +13,25 @@ pub enum BakeError {
         /// What its parser says.
         reason: String,
     },
+    /// Any of the others, with the place in the file.
+    #[error("{file}:{line}:{column}: {source}")]
+    Place {
+        /// The file.
+        file: String,
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+        /// What is wrong there.
+        #[source]
+        source: Box<Self>,
+    },
+    /// A text that is no HCL.
+    #[error("{reason}")]
+    Grammar {
+        /// What its parser says.
+        reason: String,
+    },
     /// A block of a kind that bake files do not have, or with a wrong number of names.
     #[error("{file}: unexpected block {block:?}")]
     Block {
@@ -101,10 +120,27 @@ pub enum BakeError {
 
 impl BakeError {
     /// What kind of failure this is.
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoTarget { .. } => ErrorKind::NotFound,
+            Self::Place { source, .. } => source.kind(),
             _ => ErrorKind::InvalidArgument,
+        }
+    }
+}
+
+impl BakeError {
+    /// What it is about, as `target app.tags`.
+    pub(super) fn owner(&self) -> Option<String> {
+        match self {
+            Self::Attribute { owner, attribute, .. } => Some(format!("{owner}.{attribute}")),
+            Self::Expression { owner, .. } | Self::Type { owner, .. } => Some(owner.clone()),
+            Self::Validation { name, .. } => Some(format!("variable {name}")),
+            Self::Name { name } => Some(format!("target {name}")),
+            Self::MatrixWithoutName { target } | Self::MatrixName { target, .. } => {
+                Some(format!("target {target}.matrix"))
+            }
+            _ => None,
         }
     }
 }

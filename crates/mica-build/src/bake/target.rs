@@ -54,14 +54,15 @@ impl Target {
         }
     }
 
+    /// Makes it leave nothing but what the cache keeps.
+    pub(super) fn keep_nothing(&mut self) {
+        self.fields.insert("output", Field::List(vec!["type=cacheonly".to_owned()]));
+    }
+
     /// The targets that its contexts name: `target:other`.
     pub(super) fn needs(&self) -> Vec<String> {
-        let contexts = self.map("contexts").values().map(String::as_str);
-        contexts
-            .chain(self.text("context"))
-            .filter_map(|path| path.strip_prefix("target:"))
-            .map(str::to_owned)
-            .collect()
+        let contexts = self.map("contexts").values();
+        contexts.filter_map(|path| path.strip_prefix("target:")).map(str::to_owned).collect()
     }
 
     /// An attribute that is a text, such as `context`, `dockerfile`, `target`, `network`.
@@ -103,7 +104,7 @@ impl Target {
     }
 
     /// As `--print` shows it.
-    pub(super) fn document(&self) -> serde_json::Value {
+    pub fn document(&self) -> serde_json::Value {
         self.fields.iter().map(|(name, field)| ((*name).to_owned(), field.document())).collect()
     }
 }

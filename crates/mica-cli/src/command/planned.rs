@@ -19,7 +19,6 @@ const fn planned(path: &'static str, awaits: &'static str) -> PlannedCommand {
 
 /// All of them; a noun stands for all its verbs.
 pub const COMMANDS: &[PlannedCommand] = &[
-    planned("bake", BUILDS),
     planned("builder", BUILDS),
     planned("buildx", BUILDS),
     planned("push", REGISTRIES),

@@ -1,6 +1,7 @@
 //! What a Dockerfile says of itself: findings of the linter, targets, outlines. Nothing is built.
 
 use super::context::{Context, TextFile};
+use super::crew::Crew;
 use super::remote::Remotes;
 use crate::error::{Error, Result};
 use crate::image::record::ImageRecord;
@@ -18,7 +19,8 @@ impl Local {
         question: BuildQuestion,
     ) -> Result<BuildAnswer> {
         let _lock = lock::shared(&self.disk.image_lock())?;
-        let remotes = Remotes::new(self, &request.access.proxies);
+        let crew = Crew::default();
+        let remotes = Remotes::new(self, &request.access.proxies, &crew);
         let context = Context::open(&remotes, request)?;
         let file = context.dockerfile()?;
         let options = super::options(request);

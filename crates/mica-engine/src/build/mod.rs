@@ -2,9 +2,11 @@
 
 mod add;
 mod archive;
+mod bake;
 mod cache;
 mod context;
 mod copy;
+mod crew;
 mod examine;
 mod export;
 mod git;
@@ -23,6 +25,7 @@ pub(crate) use cache::TABLES;
 use crate::error::{Error, Result};
 use crate::{Local, lock, system};
 use context::Context;
+use crew::{Crew, given_up};
 use mica_api::engine::BuildListener;
 use mica_api::types::build::{BuildContext, BuildEvent, BuildOutcome, BuildRequest};
 use mica_build::dockerfile::{ParseError, Span, parse};
@@ -31,7 +34,7 @@ use mica_build::{NamedContext, Options, SolveError};
 use mica_model::RemoteSource;
 use remote::Remotes;
 use std::fmt::Write as _;
-use worker::Builder;
+use worker::{Builder, RESULT};
 
 impl Local {
     /// Builds what is asked for.
@@ -40,6 +43,16 @@ impl Local {
         request: &BuildRequest<'_>,
         listener: BuildListener<'_>,
     ) -> Result<BuildOutcome> {
+        self.build_with(request, listener, Member { crew: &Crew::default(), name: "" })
+    }
+
+    /// Builds, maybe while others go on.
+    fn build_with(
+        &self,
+        request: &BuildRequest<'_>,
+        listener: BuildListener<'_>,
+        member: Member<'_>,
+    ) -> Result<BuildOutcome> {
         check_entitlements(request)?;
         check_platforms(request)?;
         let names = request.tags.iter().map(|tag| crate::image::tag::parse_target(tag));
@@ -47,14 +60,16 @@ impl Local {
         // While it is held, nobody deletes layers that are not in an image yet.
         let lock = lock::shared(&self.disk.image_lock())?;
         let steps = Steps { listener };
-        let remotes = Remotes::new(self, &request.access.proxies);
+        let remotes = Remotes::new(self, &request.access.proxies, member.crew);
         let (context, file) = steps.whole(1, &first_step(request), || {
             let context = Context::open(&remotes, request)?;
             let file = context.dockerfile()?;
             Ok((context, file))
         })?;
         let tell = |span: Option<Span>| {
-            if let Some(span) = span {
+            if let Some(span) = span
+                && member.crew.is_culprit(member.name)
+            {
                 listener(BuildEvent::Excerpt { text: excerpt(&file.name, &file.text, span) });
             }
         };
@@ -69,7 +84,7 @@ impl Local {
             tell(findings.first().map(|finding| finding.instruction));
             return Err(Error::Solve { source: Box::new(error) });
         }
-        let builder = Builder::new(self, request, (&context, &remotes), listener)?;
+        let builder = Builder::new(self, request, (&context, &remotes), listener, member)?;
         let news = |number, news: News<'_>| steps.tell(number, &news);
         let solved = mica_build::solve((&dockerfile, &options), &builder, &news, FIRST_STEP);
         builder.clear_runs();
@@ -83,6 +98,7 @@ impl Local {
                 return Err(Error::Solve { source: Box::new(source) });
             }
         };
+        builder.share(&image);
         let outcome = builder.export(&image, &names)?;
         builder.remember_uses()?;
         if !findings.is_empty() {
@@ -102,6 +118,14 @@ fn first_step(request: &BuildRequest<'_>) -> String {
         Ok(Some(source @ RemoteSource::Git(_))) => format!("[internal] load git source {source}"),
         _ => "[internal] load remote build context".to_owned(),
     }
+}
+
+/// One of the builds that go on at the same time.
+#[derive(Clone, Copy)]
+struct Member<'a> {
+    crew: &'a Crew,
+    /// Its name; empty if it is alone.
+    name: &'a str,
 }
 
 /// Steps 1 and 2 are reading the Dockerfile and the ignore file.
@@ -141,9 +165,10 @@ impl Steps<'_> {
 
 fn options(request: &BuildRequest<'_>) -> Options {
     let contexts = request.contexts.iter().map(|(name, value)| {
-        let meaning = match value.strip_prefix("docker-image://") {
-            Some(image) => NamedContext::Image(image.to_owned()),
-            None => NamedContext::Files,
+        let meaning = match (value.strip_prefix("docker-image://"), value.strip_prefix(bake::TARGET)) {
+            (Some(image), _) => NamedContext::Image(image.to_owned()),
+            (None, Some(target)) => NamedContext::Image(format!("{RESULT}{target}")),
+            (None, None) => NamedContext::Files,
         };
         (name.clone(), meaning)
     });
@@ -189,7 +214,7 @@ fn reason(error: SolveError<Error>) -> (Option<Span>, Error) {
     match error {
         SolveError::Wrong { problem, span } => (span, Error::invalid(problem.to_string())),
         SolveError::Step { span, source, .. } => (span, source),
-        SolveError::Cancelled => (None, Error::state("the build was given up")),
+        SolveError::Cancelled => (None, given_up()),
     }
 }
 

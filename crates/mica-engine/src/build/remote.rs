@@ -2,6 +2,7 @@
 //! are needed; whether they have changed is asked without bringing them, where the other side can tell.
 
 use super::context::Tree;
+use super::crew::Crew;
 use super::git::{self, Commit};
 use super::scratch::Scratch;
 use crate::Local;
@@ -18,7 +19,6 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What hides the repository in a checkout.
@@ -38,7 +38,7 @@ pub(super) struct Remotes<'a> {
     files: Slots<String, Arc<WebFile>>,
     commits: Slots<(String, String), Commit>,
     checkouts: Slots<(String, bool, bool), Arc<Checkout>>,
-    is_given_up: AtomicBool,
+    crew: &'a Crew,
 }
 
 /// A file of the web, here.
@@ -71,7 +71,7 @@ pub(super) struct Checkout {
 }
 
 impl<'a> Remotes<'a> {
-    pub(super) fn new(local: &'a Local, proxies: &'a Proxies) -> Self {
+    pub(super) fn new(local: &'a Local, proxies: &'a Proxies, crew: &'a Crew) -> Self {
         Self {
             local,
             proxies,
@@ -79,13 +79,8 @@ impl<'a> Remotes<'a> {
             files: Mutex::default(),
             commits: Mutex::default(),
             checkouts: Mutex::default(),
-            is_given_up: AtomicBool::new(false),
+            crew,
         }
-    }
-
-    /// The build has failed elsewhere: nothing more is to be brought.
-    pub(super) fn give_up(&self) {
-        self.is_given_up.store(true, Ordering::Relaxed);
     }
 
     /// A place for what is brought.
@@ -155,7 +150,7 @@ impl<'a> Remotes<'a> {
         let mut whole = Sha256::new();
         let mut buffer = vec![0; 128 << 10];
         loop {
-            if self.is_given_up.load(Ordering::Relaxed) {
+            if self.crew.is_cancelled() {
                 return Err(Error::state("the build was given up"));
             }
             match download.read(&mut buffer)? {

@@ -48,16 +48,13 @@ impl Builder<'_> {
         plan.ends_with_clients = true;
         plan.held = place.lock.try_clone().ok().map(Into::into);
         let run = plan.run_directory.clone();
-        held(&self.running).push(run.clone());
-        if self.is_cancelled() {
-            return Err(Error::state("the build was given up"));
-        }
+        self.crew.begun(run.clone())?;
         let ended = launcher.start(plan).map_err(Error::from).and_then(|mut started| {
             let code = self.follow(&mut started.stream, number);
             held(&self.spent).push((place.id.clone(), started.stream));
             code
         });
-        held(&self.running).retain(|running| *running != run);
+        self.crew.ended(&run);
         let code = match ended {
             Ok(code) => code,
             Err(error) => {

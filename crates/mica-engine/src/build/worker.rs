@@ -1,7 +1,10 @@
 //! The hands of a build: what mica-build decides, done with the rooms.
 
+use super::Member;
+use super::bake::TARGET;
 use super::cache::Row;
 use super::context::{Context, Tree};
+use super::crew::{Crew, Finished};
 use super::remote::Remotes;
 use crate::Local;
 use crate::error::{Error, Result};
@@ -18,7 +21,6 @@ use mica_snapshot::IngestedLayer;
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A build on its way.
@@ -34,11 +36,12 @@ pub(super) struct Builder<'a> {
     images: Mutex<HashMap<String, Image>>,
     /// Keys of steps that were found.
     used: Mutex<Vec<Digest>>,
-    /// Run directories of commands that run.
-    pub(super) running: Mutex<Vec<PathBuf>>,
+    /// The builds that go on at the same time.
+    pub(super) crew: &'a Crew,
+    /// The name of this build among them.
+    name: &'a str,
     /// Commands that have ended, with the streams of their monitors, which may still be at work.
     pub(super) spent: Mutex<Vec<(ContainerId, UnixStream)>>,
-    is_cancelled: AtomicBool,
     /// When the build began.
     pub(super) began: Timestamp,
 }
@@ -49,9 +52,12 @@ impl<'a> Builder<'a> {
         request: &'a BuildRequest<'a>,
         (context, remotes): (&'a Context, &'a Remotes<'a>),
         listener: BuildListener<'a>,
+        member: Member<'a>,
     ) -> Result<Self> {
         let mut named = BTreeMap::new();
-        for (name, value) in request.contexts.iter().filter(|(_, value)| !is_image(value)) {
+        for (name, value) in
+            request.contexts.iter().filter(|(_, value)| !is_image(value) && !value.starts_with(TARGET))
+        {
             let tree = match value.starts_with('/') {
                 true => Tree::open(Path::new(value))?,
                 false => Tree::bring(remotes, value)?,
@@ -68,9 +74,9 @@ impl<'a> Builder<'a> {
             layers: Mutex::default(),
             images: Mutex::default(),
             used: Mutex::default(),
-            running: Mutex::default(),
+            crew: member.crew,
+            name: member.name,
             spent: Mutex::default(),
-            is_cancelled: AtomicBool::new(false),
             began: Timestamp::from(std::time::SystemTime::now()),
         })
     }
@@ -87,10 +93,6 @@ impl<'a> Builder<'a> {
 
     pub(super) fn note(&self, step: StepNumber, text: impl Into<String>) {
         (self.listener)(BuildEvent::Note { step, text: text.into() });
-    }
-
-    pub(super) fn is_cancelled(&self) -> bool {
-        self.is_cancelled.load(Ordering::Relaxed)
     }
 
     /// The directories of layers, base first.
@@ -132,7 +134,19 @@ impl<'a> Builder<'a> {
         self.local.used_steps(&held(&self.used))
     }
 
+    /// What this build has made, for others that go on at the same time.
+    pub(super) fn share(&self, image: &Image) {
+        let layers = held(&self.layers).clone();
+        self.crew.finish(self.name, Finished { image: image.clone(), layers });
+    }
+
     fn find_image(&self, name: &str, platform: Option<&str>) -> Result<Image> {
+        if let Some(target) = name.strip_prefix(RESULT) {
+            let found = self.crew.result(target);
+            let found = found.ok_or_else(|| Error::invalid(format!("target {target} is not built yet")))?;
+            held(&self.layers).extend(found.layers);
+            return Ok(found.image);
+        }
         let record = match ImageRecord::find(&self.local.database(), name) {
             Err(Error::NoSuchImage { .. }) => None,
             Ok(_) if self.request.pull => None,
@@ -169,6 +183,9 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Before the name of a build whose result stands for an image; no image has such a name.
+pub(super) const RESULT: &str = "target://";
+
 impl Worker for Builder<'_> {
     type Error = Error;
 
@@ -183,7 +200,9 @@ impl Worker for Builder<'_> {
     }
 
     fn find(&self, key: &Digest) -> Result<Option<Change>> {
+        self.crew.claim(key)?;
         let Some(row) = self.local.cached_step(key)? else { return Ok(None) };
+        self.crew.disclaim_all();
         held(&self.used).push(*key);
         let layer = row.layer.as_ref().map(|layer| layer.diff_id);
         if let Some(record) = row.layer {
@@ -201,7 +220,9 @@ impl Worker for Builder<'_> {
             last_used: Timestamp::from(std::time::SystemTime::now()),
             uses: 0,
             description: description.to_owned(),
-        })
+        })?;
+        self.crew.disclaim(key);
+        Ok(())
     }
 
     fn digest_sources(&self, step: &CopyStep) -> Result<Digest> {
@@ -225,12 +246,7 @@ impl Worker for Builder<'_> {
     }
 
     fn cancel(&self) {
-        self.is_cancelled.store(true, Ordering::Relaxed);
-        self.remotes.give_up();
-        for run in held(&self.running).iter() {
-            // One that has just ended need not be ended.
-            let _ = mica_runtime::kill(run, 9);
-        }
+        self.crew.cancel(self.name);
     }
 }
 

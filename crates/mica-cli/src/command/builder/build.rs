@@ -9,7 +9,7 @@ use crate::command::{Command, Operands, Visibility};
 use crate::context::Context;
 use crate::report::{FAILURE, Failure, Outcome, SUCCESS};
 use clap::Arg;
-use mica_api::types::build::{BuildQuestion, BuildRequest, BuildSecret};
+use mica_api::types::build::{BuildAnswer, BuildOutcome, BuildQuestion, BuildRequest, BuildSecret};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -102,15 +102,13 @@ fn flags() -> Vec<Arg> {
 fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let style = style(matches, context)?;
     let keyring = context.keyring();
-    let mut request = request(matches, context)?;
-    request.access = context.registry_access(&keyring);
     if let Some(question) = Question::of(matches)? {
+        let mut request = request_without_outputs(matches, context)?;
+        request.access = context.registry_access(&keyring);
         return question.ask(&request, context);
     }
-    let outputs = output::read(&matches.list("output"), context)?;
-    request.store = !outputs.is_only_elsewhere || matches.on("load");
-    request.outputs = outputs.elsewhere;
-    request.tags.extend(outputs.names);
+    let mut request = request(matches, context)?;
+    request.access = context.registry_access(&keyring);
     let display = Display::new(style, context);
     let engine = context.engine()?;
     let built = engine.build(request, &|event| display.take(&event));
@@ -124,12 +122,7 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
         })?;
     }
     if let Some(path) = matches.text("metadata-file").filter(|path| !path.is_empty()) {
-        let metadata = serde_json::json!({
-            "containerimage.config.digest": outcome.image_id,
-            "containerimage.digest": outcome.image_id,
-            "image.name": outcome.names.join(","),
-        });
-        let text = format!("{metadata:#}\n");
+        let text = format!("{:#}\n", metadata(&outcome));
         std::fs::write(&path, text).map_err(|source| Failure::File { action: "write", path, source })?;
     }
     if style == Style::Quiet {
@@ -138,14 +131,23 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     Ok(SUCCESS)
 }
 
+/// The document of `--metadata-file`.
+pub(super) fn metadata(outcome: &BuildOutcome) -> serde_json::Value {
+    serde_json::json!({
+        "containerimage.config.digest": outcome.image_id,
+        "containerimage.digest": outcome.image_id,
+        "image.name": outcome.names.join(","),
+    })
+}
+
 /// A question that is asked instead of a build.
-struct Question {
+pub(super) struct Question {
     question: BuildQuestion,
-    is_json: bool,
+    pub(super) is_json: bool,
 }
 
 impl Question {
-    fn of(matches: &Matches) -> Result<Option<Self>, Failure> {
+    pub(super) fn of(matches: &Matches) -> Result<Option<Self>, Failure> {
         let typed = if matches.on("check") { "check".to_owned() } else { matches.text_or_empty("call") };
         let (name, format) = typed.split_once(',').unwrap_or((&typed, ""));
         let question = match name {
@@ -166,8 +168,16 @@ impl Question {
         }
     }
 
+    pub(super) fn answer(
+        &self,
+        request: &BuildRequest<'_>,
+        context: &Context<'_>,
+    ) -> Result<BuildAnswer, Failure> {
+        Ok(context.engine()?.build_question(request, self.question)?)
+    }
+
     fn ask(&self, request: &BuildRequest<'_>, context: &Context<'_>) -> Outcome {
-        let answer = context.engine()?.build_question(request, self.question)?;
+        let answer = self.answer(request, context)?;
         match self.is_json {
             true => context.print_line(&format!("{:#}", answer.document))?,
             false => context.print(&answer.text)?,
@@ -176,7 +186,7 @@ impl Question {
     }
 }
 
-fn style(matches: &Matches, context: &Context<'_>) -> Result<Style, Failure> {
+pub(super) fn style(matches: &Matches, context: &Context<'_>) -> Result<Style, Failure> {
     if matches.on("quiet") {
         return Ok(Style::Quiet);
     }
@@ -189,7 +199,21 @@ fn style(matches: &Matches, context: &Context<'_>) -> Result<Style, Failure> {
     }
 }
 
-fn request<'a>(matches: &Matches, context: &Context<'_>) -> Result<BuildRequest<'a>, Failure> {
+/// What the flags and the operand ask for.
+pub(super) fn request<'a>(matches: &Matches, context: &Context<'_>) -> Result<BuildRequest<'a>, Failure> {
+    let mut request = request_without_outputs(matches, context)?;
+    let outputs = output::read(&matches.list("output"), context)?;
+    request.store = !outputs.is_only_elsewhere || matches.on("load");
+    request.outputs = outputs.elsewhere;
+    request.tags.extend(outputs.names);
+    Ok(request)
+}
+
+/// The same for a question: nothing is opened that a build would write to.
+pub(super) fn request_without_outputs<'a>(
+    matches: &Matches,
+    context: &Context<'_>,
+) -> Result<BuildRequest<'a>, Failure> {
     let operand = matches.operand(0).unwrap_or_default();
     let found = context::find(&operand, matches.text("file").filter(|path| !path.is_empty()), context)?;
     let here = |name: &str| context.config.environment.variable(name).map(str::to_owned);

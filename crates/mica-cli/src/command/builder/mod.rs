@@ -1,5 +1,6 @@
 //! Commands about builds, one file each.
 
+pub mod bake;
 pub mod build;
 mod context;
 pub mod du;
@@ -10,4 +11,4 @@ pub mod prune;
 use crate::command::Command;
 
 /// All of them.
-pub const COMMANDS: &[Command] = &[build::COMMAND, du::COMMAND, prune::COMMAND];
+pub const COMMANDS: &[Command] = &[bake::COMMAND, build::COMMAND, du::COMMAND, prune::COMMAND];
