@@ -2,13 +2,15 @@
 //! everything taken back when the run is over.
 
 use crate::dns::{Book, Datagrams, Streams};
-use crate::publish::Forward;
+use crate::publish::{Forward, Protocol};
 use crate::relay::{Relay, Route};
 use crate::rules::Filter;
 use crate::watch::{Token, Watch};
-use crate::{membership, rules};
+use crate::{conntrack, membership, rules};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// What the monitor has to know; the descriptors go along with it.
@@ -26,13 +28,26 @@ pub struct AttendantOrder {
     pub routes: Vec<Route>,
     /// Messages that take its ports back.
     withdrawal: Vec<Vec<u8>>,
+    /// Its addresses that datagrams are sent on to.
+    datagrams_to: Vec<IpAddr>,
 }
 
 impl AttendantOrder {
     /// An order for a container whose ports are `forwards` in `table`.
     pub fn new(run_root: PathBuf, container: String, table: &str, forwards: &[Forward]) -> Self {
         let withdrawal = if forwards.is_empty() { Vec::new() } else { rules::withdrawal(table, forwards) };
-        Self { run_root, container, has_filter: false, book: None, routes: Vec::new(), withdrawal }
+        let of_datagrams = forwards.iter().filter(|forward| forward.protocol == Protocol::Udp);
+        let datagrams_to: BTreeSet<IpAddr> = of_datagrams.map(|forward| forward.target.ip()).collect();
+        let datagrams_to = datagrams_to.into_iter().collect();
+        Self {
+            run_root,
+            container,
+            has_filter: false,
+            book: None,
+            routes: Vec::new(),
+            withdrawal,
+            datagrams_to,
+        }
     }
 
     /// As bytes, for the monitor.
@@ -94,7 +109,7 @@ impl Attendant {
         };
         match token {
             Token::Tick => {
-                relay.tick();
+                relay.tick(watch);
                 if let Some(streams) = streams {
                     streams.tick();
                 }
@@ -103,7 +118,7 @@ impl Attendant {
                 }
             }
             Token::Port(index) => relay.hear(index, watch),
-            Token::Connection(id) => relay.carry(id),
+            Token::Connection(id) => relay.carry(id, watch),
             Token::Flow(id) => relay.answer(id),
             Token::Datagrams => {
                 if let Some(datagrams) = datagrams {
@@ -136,6 +151,9 @@ impl Drop for Attendant {
         if let Some(filter) = self.filter.take() {
             if !self.order.withdrawal.is_empty() {
                 rules::withdraw(&filter, &self.order.withdrawal);
+            }
+            if !self.order.datagrams_to.is_empty() {
+                conntrack::forget_datagrams(filter.socket(), &self.order.datagrams_to);
             }
             // Closed by the end of the process, for which nobody waits; see there.
             std::mem::forget(filter);

@@ -8,6 +8,7 @@
 //! Nothing here knows a record of a container: networks, addresses and names are handed in.
 
 mod attendant;
+mod conntrack;
 mod dns;
 mod driver;
 mod error;

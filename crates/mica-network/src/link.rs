@@ -153,6 +153,22 @@ pub(crate) fn make_dummy(batch: &mut Batch, name: &str) {
     });
 }
 
+/// The same where the kernel has no such links: one end of a pair whose other end nobody uses.
+pub(crate) fn make_lone_pair(batch: &mut Batch, name: &str, other: &str) {
+    batch.message(NEW_LINK, ACK | CREATE | EXCLUSIVE, &link_header(0, 0, 0), |link| {
+        link.text(LINK_NAME, name);
+        link.nest(LINK_INFO, |info| {
+            info.text(INFO_KIND, "veth");
+            info.nest(INFO_DATA, |data| {
+                data.nest_after(VETH_PEER, &link_header(0, 0, 0), |peer| peer.text(LINK_NAME, other));
+            });
+        });
+    });
+    for name in [name, other] {
+        batch.message(NEW_LINK, ACK, &link_header(0, UP, UP), |link| link.text(LINK_NAME, name));
+    }
+}
+
 /// What makes a link with a VLAN's tag on another one.
 pub(crate) fn make_vlan(batch: &mut Batch, name: &str, parent: u32, tag: u16) {
     batch.message(NEW_LINK, ACK | CREATE | EXCLUSIVE, &link_header(0, UP, UP), |link| {

@@ -1,7 +1,7 @@
 //! Which networks a running container is on, as a file that its resolver reads with each query.
 //!
 //! ```text
-//! RUN/network/of/<container>       a line each: id, `internal` or `open`, name
+//! RUN/network/of/<container>       a line each: id, `internal` or `open`, name, links as TARGET:ALIAS
 //! ```
 
 use crate::error::{Error, Result};
@@ -17,6 +17,8 @@ pub struct Membership {
     pub name: String,
     /// Whether it has no way out.
     pub is_internal: bool,
+    /// Names that only this container knows there, and whose they are.
+    pub links: Vec<(String, String)>,
 }
 
 fn path(run_root: &Path, container: &str) -> PathBuf {
@@ -29,7 +31,10 @@ pub fn write(run_root: &Path, container: &str, networks: &[Membership]) -> Resul
     let parent = path.parent().unwrap_or(run_root);
     fs::create_dir_all(parent).map_err(Error::file("make directory", parent))?;
     let kind = |network: &Membership| if network.is_internal { "internal" } else { "open" };
-    let line = |network: &Membership| format!("{} {} {}\n", network.id, kind(network), network.name);
+    let line = |network: &Membership| {
+        let links = network.links.iter().map(|(alias, target)| format!(" {target}:{alias}"));
+        format!("{} {} {}{}\n", network.id, kind(network), network.name, links.collect::<String>())
+    };
     let text: String = networks.iter().map(line).collect();
     // By way of another name, so that a reader sees all or nothing.
     let temporary = path.with_extension("new");
@@ -41,9 +46,11 @@ pub fn write(run_root: &Path, container: &str, networks: &[Membership]) -> Resul
 pub fn read(run_root: &Path, container: &str) -> Vec<Membership> {
     let text = fs::read_to_string(path(run_root, container)).unwrap_or_default();
     let parse = |line: &str| {
-        let mut words = line.splitn(3, ' ');
+        let mut words = line.split(' ');
         let (id, kind, name) = (words.next()?, words.next()?, words.next()?);
-        Some(Membership { id: id.to_owned(), name: name.to_owned(), is_internal: kind == "internal" })
+        let links = words.filter_map(|word| word.split_once(':'));
+        let links = links.map(|(target, alias)| (alias.to_owned(), target.to_owned())).collect();
+        Some(Membership { id: id.to_owned(), name: name.to_owned(), is_internal: kind == "internal", links })
     };
     text.lines().filter_map(parse).collect()
 }
@@ -65,4 +72,26 @@ pub fn forget(run_root: &Path, container: &str) {
 pub fn listed(run_root: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(run_root.join("network/of")) else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_read_as_it_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let membership = |name: &str, links: &[(&str, &str)]| Membership {
+            id: format!("id-{name}"),
+            name: name.to_owned(),
+            is_internal: name == "vault",
+            links: links.iter().map(|&(alias, target)| (alias.to_owned(), target.to_owned())).collect(),
+        };
+        let all = [membership("vault", &[]), membership("back", &[("db", "store"), ("a:b", "web")])];
+        write(directory.path(), "aa", &all).unwrap();
+        assert_eq!(read(directory.path(), "aa"), all);
+        assert!(has_way_out(directory.path(), "aa") && listed(directory.path()) == ["aa"]);
+        forget(directory.path(), "aa");
+        assert_eq!(read(directory.path(), "aa"), []);
+    }
 }

@@ -219,6 +219,12 @@ impl Socket {
     /// Sends a batch and gathers what is answered. Stops at nothing: every message is tried, and the
     /// first that was refused is told.
     pub(crate) fn request(&self, batch: Batch) -> Result<Vec<Answer>, Refusal> {
+        let first = self.send(batch)?;
+        self.gather(first)
+    }
+
+    /// Gives the number of the first message.
+    fn send(&self, batch: Batch) -> Result<u32, Refusal> {
         let refuse = |errno| Refusal { index: 0, errno };
         let first = self.sent.get();
         let count = batch.count;
@@ -231,12 +237,23 @@ impl Socket {
         }
         rustix::io::retry_on_intr(|| rustix::net::send(&self.descriptor, &bytes, SendFlags::empty()))
             .map_err(refuse)?;
-        self.gather(first)
+        Ok(first)
     }
 
     fn gather(&self, first: u32) -> Result<Vec<Answer>, Refusal> {
-        let mut buffer = vec![0; ANSWER_LENGTH_MAX];
         let mut answers = Vec::new();
+        self.hear(first, |kind, body| answers.push(Answer { kind, body: body.to_vec() }))?;
+        Ok(answers)
+    }
+
+    /// Sends one message and shows each answer to `each`: for tables that may be long.
+    pub(crate) fn request_each(&self, batch: Batch, each: impl FnMut(u16, &[u8])) -> Result<(), Refusal> {
+        let first = self.send(batch)?;
+        self.hear(first, each)
+    }
+
+    fn hear(&self, first: u32, mut each: impl FnMut(u16, &[u8])) -> Result<(), Refusal> {
+        let mut buffer = vec![0; ANSWER_LENGTH_MAX];
         let mut refusal: Option<Refusal> = None;
         loop {
             let received =
@@ -256,11 +273,11 @@ impl Socket {
                         }
                     }
                     KIND_DONE => {}
-                    kind => answers.push(Answer { kind, body: body.to_vec() }),
+                    kind => each(kind, body),
                 }
             }
         }
-        refusal.map_or(Ok(answers), Err)
+        refusal.map_or(Ok(()), Err)
     }
 }
 

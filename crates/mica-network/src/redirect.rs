@@ -35,6 +35,23 @@ pub(crate) fn write(datagrams: u16, streams: u16) -> Result<(), Errno> {
     transaction.carry_out(&Socket::netfilter()?)
 }
 
+/// The ports of the resolver's sockets in this thread's namespace, out of the kernel's tables.
+pub(crate) fn resolver_ports() -> Option<(u16, u16)> {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{name}")).ok();
+    Some((port_of(&read("udp")?)?, port_of(&read("tcp")?)?))
+}
+
+/// The port of the first socket that is bound to the resolver's address and has no other end.
+fn port_of(table: &str) -> Option<u16> {
+    let address = format!("{:08X}:", u32::from_ne_bytes(RESOLVER.octets()));
+    table.lines().skip(1).find_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let port = words.next()?.strip_prefix(&address)?;
+        words.next()?.ends_with(":0000").then_some(())?;
+        u16::from_str_radix(port, 16).ok()
+    })
+}
+
 fn rewrite(
     rule: &mut Rule<'_, '_>,
     (protocol, sum): (u8, u32),
@@ -48,4 +65,20 @@ fn rewrite(
     rule.load(&to.to_be_bytes(), FIRST).write_transport((port, 2), FIRST, sum);
     // Not read by the other rule, which would write the number back.
     rule.verdict(Verdict::Accept);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_resolvers_port_is_found_among_others() {
+        let address = format!("{:08X}", u32::from_ne_bytes(RESOLVER.octets()));
+        let table = format!(
+            "  sl  local_address rem_address   st\n   0: 00000000:0035 00000000:0000 0A\n   \
+             1: {address}:9C41 0100007F:A000 01\n   2: {address}:9C42 00000000:0000 0A\n"
+        );
+        assert_eq!(port_of(&table), Some(0x9C42));
+        assert_eq!(port_of("  sl\n"), None);
+    }
 }

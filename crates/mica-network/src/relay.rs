@@ -83,6 +83,8 @@ pub(crate) fn push(socket: &OwnedFd, buffer: &mut Vec<u8>) -> Progress {
             Err(_) => return Progress::Over,
         }
     }
+    // A connection that has nothing to say keeps no memory.
+    *buffer = Vec::new();
     progress
 }
 
@@ -93,6 +95,8 @@ pub(crate) struct Relay {
     connections: BTreeMap<u32, Connection>,
     flows: BTreeMap<u32, Flow>,
     next: u32,
+    /// Whether new connections wait in the kernel, because there are no descriptors left for them.
+    is_paused: bool,
 }
 
 /// A connection that is carried: the two sockets and what waits in each direction.
@@ -126,7 +130,28 @@ impl Relay {
 
     /// Whether flows are to be forgotten some time.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.flows.is_empty()
+        !self.flows.is_empty() || self.is_paused
+    }
+
+    /// Without a pause, a connection that cannot be taken would be told of again and again.
+    fn pause(&mut self, watch: &Watch) {
+        self.is_paused = true;
+        for (socket, route) in &self.ports {
+            if route.protocol != Protocol::Udp {
+                let _ = watch.forget(socket);
+            }
+        }
+    }
+
+    fn resume(&mut self, watch: &Watch) {
+        if !std::mem::take(&mut self.is_paused) {
+            return;
+        }
+        for (index, (socket, route)) in self.ports.iter().enumerate() {
+            if route.protocol != Protocol::Udp {
+                let _ = watch.input(socket, Token::Port(index as u32));
+            }
+        }
     }
 
     /// Takes what has come to a port.
@@ -143,7 +168,11 @@ impl Relay {
         let (listener, route) = &self.ports[index];
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         for _ in 0..TURN {
-            let Ok(client) = rustix::net::accept_with(listener, flags) else { return };
+            let client = match rustix::net::accept_with(listener, flags) {
+                Ok(client) => client,
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => return self.pause(watch),
+                Err(_) => return,
+            };
             if self.connections.len() >= CONNECTIONS_MAX || route.protocol == Protocol::Sctp {
                 continue;
             }
@@ -165,10 +194,11 @@ impl Relay {
     }
 
     /// Goes on with a connection.
-    pub(crate) fn carry(&mut self, id: u32) {
+    pub(crate) fn carry(&mut self, id: u32, watch: &Watch) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if !connection.advance() {
             self.connections.remove(&id);
+            self.resume(watch);
         }
     }
 
@@ -218,7 +248,8 @@ impl Relay {
     }
 
     /// Forgets flows in which nothing has come for long.
-    pub(crate) fn tick(&mut self) {
+    pub(crate) fn tick(&mut self, watch: &Watch) {
+        self.resume(watch);
         self.flows.retain(|_, flow| flow.last.elapsed() < FLOW_PATIENCE);
     }
 }

@@ -4,7 +4,7 @@
 //! raw prerouting      drop what comes from a container for 127.0.0.0/8 of this host
 //! nat prerouting      for an address of this host, but not 127.0.0.0/8: publish; no such rule where
 //!                     the host's own rules for what comes in are to be heeded
-//! nat output          for an address of this host: publish
+//! nat output          for an address of this host, but not ::1: publish
 //! publish             look (address, protocol, port) up, then (protocol, port): send it to the container
 //! filter forward      answers pass; within a bridge passes; nothing in or out of internal networks;
 //!                     what was published passes; nothing else enters a bridge
@@ -41,7 +41,7 @@ pub struct NetworkRules {
 }
 
 /// All that the table is made of.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
     /// The networks.
     pub networks: Vec<NetworkRules>,
@@ -122,16 +122,10 @@ const ANSWERS: u32 = 2 | 4;
 const REDIRECTED: u32 = 0x20;
 
 impl Rules {
-    /// Sees to it that the table is there and was written for these networks; tells whether it
-    /// had to be written.
-    pub fn ensure(&self, filter: &Filter, table: &str) -> Result<bool> {
-        let comment = self.comment();
+    /// Whether the table is there and was written for these networks.
+    pub fn are_written(&self, filter: &Filter, table: &str) -> Result<bool> {
         let found = nftables::table_comment(filter.socket(), table).map_err(failed("read", table))?;
-        if found.as_ref() == Some(&comment) {
-            return Ok(false);
-        }
-        self.write(filter.socket(), table)?;
-        Ok(true)
+        Ok(found == Some(self.comment()))
     }
 
     /// Writes the whole table anew.
@@ -230,6 +224,12 @@ fn publishing(transaction: &mut Transaction, respects_host: bool) {
     transaction.rule("prerouting", |rule| {
         is_to_loopback(rule);
         rule.verdict(Verdict::Return);
+    });
+    // The kernel sends nothing on from ::1; what comes there is relayed.
+    transaction.rule("output", |rule| {
+        rule.meta(Meta::Family, FIRST).equals(FIRST, &[IPV6]);
+        let loopback = std::net::Ipv6Addr::LOCALHOST.octets();
+        rule.payload(1, (24, 16), FIRST).equals(FIRST, &loopback).verdict(Verdict::Return);
     });
     let all = ["output", "prerouting"];
     for chain in if respects_host { &all[..1] } else { &all[..] } {

@@ -30,18 +30,18 @@ pub struct Join {
 pub struct Sandbox {
     /// The namespace.
     pub namespace: OwnedFd,
-    /// Sockets of the resolver, if one was asked for: datagrams and streams.
-    pub resolver: Option<(OwnedFd, OwnedFd)>,
+    /// Sockets of the resolver: datagrams and streams.
+    pub resolver: (OwnedFd, OwnedFd),
 }
 
-/// Makes a namespace with a place in each network. Works in a thread of its own, which alone enters
-/// the namespace.
-pub fn make(joins: &[Join], has_resolver: bool) -> Result<Sandbox> {
-    let made = std::thread::scope(|scope| scope.spawn(|| make_here(joins, has_resolver)).join());
+/// Makes a namespace with a place in each network, and a resolver that may be asked at once or has to be
+/// woken. Works in a thread of its own, which alone enters the namespace.
+pub fn make(joins: &[Join], is_asked: bool) -> Result<Sandbox> {
+    let made = std::thread::scope(|scope| scope.spawn(|| make_here(joins, is_asked)).join());
     made.unwrap_or_else(|_| Err(Error::link("make", "a network namespace")(Errno::IO)))
 }
 
-fn make_here(joins: &[Join], has_resolver: bool) -> Result<Sandbox> {
+fn make_here(joins: &[Join], is_asked: bool) -> Result<Sandbox> {
     let host = Socket::route().map_err(Error::link("open", "a route socket"))?;
     for join in joins {
         driver::of(&join.network)?.make(&join.network, &host)?;
@@ -55,8 +55,16 @@ fn make_here(joins: &[Join], has_resolver: bool) -> Result<Sandbox> {
     for join in joins {
         furnish(join, &host, &inside, namespace.as_fd())?;
     }
-    let resolver = if has_resolver { Some(resolver_sockets()?) } else { None };
-    Ok(Sandbox { namespace, resolver })
+    Ok(Sandbox { namespace, resolver: resolver_sockets(is_asked)? })
+}
+
+/// Lets a running container's programs ask its resolver.
+pub fn wake_resolver(namespace: BorrowedFd<'_>) -> Result<()> {
+    inside(namespace, |_, _| {
+        let failed = || Error::link("listen at", format!("{RESOLVER}"));
+        let ports = redirect::resolver_ports().ok_or_else(|| failed()(Errno::NOENT))?;
+        redirect::write(ports.0, ports.1).map_err(failed())
+    })
 }
 
 /// Gives a running container's namespace a place in another network.
@@ -126,6 +134,10 @@ fn furnish(join: &Join, host: &Socket, inside: &Socket, namespace: BorrowedFd<'_
     driver::of(&join.network)?.connect(&join.network, endpoint, host, namespace)?;
     let found = link::find(inside, &endpoint.interface)?;
     let index = found.ok_or_else(|| Error::link("find", &*endpoint.interface)(Errno::NODEV))?.index;
+    for (name, value) in &endpoint.settings {
+        let path = Path::new("/proc/sys/net").join(name);
+        std::fs::write(&path, value).map_err(|source| Error::Setting { path, source })?;
+    }
     let mut batch = Batch::default();
     for address in &endpoint.addresses {
         link::add_address(&mut batch, index, *address);
@@ -174,11 +186,12 @@ fn own_namespace() -> Result<OwnedFd> {
         .map_err(|errno| Error::file("open", path)(errno.into()))
 }
 
-fn resolver_sockets() -> Result<(OwnedFd, OwnedFd)> {
+fn resolver_sockets(is_asked: bool) -> Result<(OwnedFd, OwnedFd)> {
     let failed = || Error::link("listen at", format!("{RESOLVER}"));
     let (datagrams, port_of_datagrams) = resolver_socket(SocketType::DGRAM, 0).map_err(failed())?;
     let (streams, port_of_streams) = resolver_socket(SocketType::STREAM, 0).map_err(failed())?;
-    let sockets = match redirect::write(port_of_datagrams, port_of_streams) {
+    let written = if is_asked { redirect::write(port_of_datagrams, port_of_streams) } else { Ok(()) };
+    let sockets = match written {
         Ok(()) => (datagrams, streams),
         // Without the packet filter it has the port itself, and no program of the container can.
         Err(_) => {

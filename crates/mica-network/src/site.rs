@@ -35,6 +35,11 @@ impl Site {
         format!("mc-{}", network_id.get(..12).unwrap_or(network_id))
     }
 
+    /// The end that nobody uses of a network's pair of links.
+    pub fn other_end(network_id: &str) -> String {
+        format!("mo-{}", network_id.get(..12).unwrap_or(network_id))
+    }
+
     /// The host's end of a container's link.
     pub fn host_end(endpoint_id: &str) -> String {
         format!("mv{}", endpoint_id.get(..13).unwrap_or(endpoint_id))

@@ -93,6 +93,11 @@ impl Watch {
         epoll::add(&self.set, socket, epoll::EventData::new_u64(token.pack()), flags)
     }
 
+    /// Tells nothing more of it.
+    pub(crate) fn forget(&self, socket: impl AsFd) -> Result<(), Errno> {
+        epoll::delete(&self.set, socket)
+    }
+
     /// Those that something is to be done about now.
     pub(crate) fn ready(&self) -> Vec<Token> {
         let mut events = Vec::with_capacity(TURN);

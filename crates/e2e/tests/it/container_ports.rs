@@ -1,5 +1,6 @@
 //! `run -p`, `-P`, `port`: who reaches a container's port, and who does not.
 
+use crate::network_names::inside;
 use e2e::{Neighbour, World};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -187,5 +188,58 @@ fn privileged_rules_that_somebody_flushed_are_there_again_after_the_next_command
         let rules = e2e::neighbour::host(&["nft", "list", "ruleset"]);
         assert!(rules.contains("8085"), "{rules}");
         reaches(&neighbour, "http://10.74.0.1:8085/", "I am web");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_relayed_connection_can_end_in_one_direction_and_many_go_on_at_once() {
+    let world = World::with_busybox();
+    // The container has no address of IPv6, so that its monitor carries what comes for [::1].
+    world.mica(["run", "-d", "--name", "server", "-p", "8086:80", "busybox", "sleep", "1000"]).success();
+    let server = inside(&world, "server", || TcpListener::bind("0.0.0.0:80").unwrap());
+    let mut clients: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect("[::1]:8086").unwrap()).collect();
+    let mut served: Vec<TcpStream> = (0..100).map(|_| server.accept().unwrap().0).collect();
+    for client in &mut clients {
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(b"a question").unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+    for connection in &mut served {
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut question = String::new();
+        connection.read_to_string(&mut question).unwrap();
+        assert_eq!(question, "a question");
+        connection.write_all(&[b'x'; 200_000]).unwrap();
+    }
+    drop(served);
+    for client in &mut clients {
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer.len(), 200_000);
+    }
+    // Nobody listens any more: the client is told, and the port is still the container's.
+    drop(server);
+    let mut late = TcpStream::connect("[::1]:8086").unwrap();
+    late.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(matches!(late.read(&mut [0; 1]), Ok(0) | Err(_)));
+    assert!(TcpListener::bind("[::1]:8086").is_err());
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_hundred_ports_are_published_and_taken_back_together() {
+    let world = World::with_busybox();
+    let range = ["run", "-d", "--name", "many", "-p", "8200-8299:8200-8299", "busybox", "sleep", "1000"];
+    world.mica(range).success();
+    let server = inside(&world, "many", || TcpListener::bind("0.0.0.0:8277").unwrap());
+    drop(TcpStream::connect("127.0.0.1:8277").unwrap());
+    drop(server.accept().unwrap());
+    let shown = world.mica(["ps", "--format", "{{.Ports}}"]).success().line();
+    assert_eq!(shown, "0.0.0.0:8200-8299->8200-8299/tcp, [::]:8200-8299->8200-8299/tcp");
+    world.mica(["rm", "-f", "many"]).success();
+    assert!(!e2e::neighbour::host(&["nft", "list", "ruleset"]).contains("8277"));
+    for port in [8200, 8277, 8299] {
+        TcpListener::bind(("0.0.0.0", port)).unwrap();
     }
 }

@@ -146,6 +146,26 @@ fn privileged_a_new_name_and_a_new_address_are_known_at_once() {
 
 #[test]
 #[ignore = "needs root"]
+fn privileged_a_container_of_the_default_network_has_names_once_it_is_on_another_one() {
+    let world = World::with_busybox();
+    world.mica(["network", "create", "back"]).success();
+    resident(&world, "known", &["--network", "back"]);
+    resident(&world, "asker", &["--dns", "10.99.0.1"]);
+    let servers = || world.mica(["exec", "asker", "cat", "/etc/resolv.conf"]).success().stdout();
+    assert!(servers().contains("nameserver 10.99.0.1"), "{}", servers());
+    world.mica(["network", "connect", "back", "asker"]).success();
+    assert!(servers().contains("nameserver 127.0.0.11"), "{}", servers());
+    assert!(look_up(&world, "asker", "known").unwrap().contains(&address(&world, "known", "back")));
+    assert!(look_up(&world, "known", "asker").unwrap().contains(&address(&world, "asker", "back")));
+    // What a container's own programs have written stays.
+    resident(&world, "stubborn", &[]);
+    world.mica(["exec", "stubborn", "sh", "-c", "echo nameserver 10.99.0.2 > /etc/resolv.conf"]).success();
+    world.mica(["network", "connect", "back", "stubborn"]).success();
+    world.mica(["exec", "stubborn", "cat", "/etc/resolv.conf"]).success().stdout_is("nameserver 10.99.0.2\n");
+}
+
+#[test]
+#[ignore = "needs root"]
 fn privileged_a_name_leads_to_a_server_while_it_is_restarted_again_and_again() {
     let world = World::with_busybox();
     world.mica(["network", "create", "back"]).success();
@@ -234,4 +254,57 @@ fn privileged_an_internal_network_sends_no_query_out() {
     assert_eq!(look_up(&world, "kept", "secrets.attacker.test"), None);
     assert!(begun.elapsed() < Duration::from_secs(3), "the answer was waited for");
     assert!(server.recv(&mut [0; 512]).is_err(), "a query has left the internal network");
+}
+
+/// Directories in which Debian has PostgreSQL's programs, of whatever version.
+const POSTGRESQL: &str = "/usr/lib/postgresql";
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_nginx_and_postgresql_find_each_other_by_name_while_one_of_them_restarts() {
+    if !crate::peers::has("nginx") || !std::path::Path::new(POSTGRESQL).exists() {
+        return;
+    }
+    let world = World::new();
+    world.import_debian();
+    world.mica(["network", "create", "shop"]).success();
+    let start = |name: &str, script: &str| {
+        let mounts =
+            ["-v", "/usr:/usr:ro", "-v", "/etc/passwd:/etc/passwd:ro", "-v", "/etc/group:/etc/group:ro"];
+        let words = [&["run", "-d", "--name", name, "--network", "shop"][..], &mounts].concat();
+        world.mica([&words[..], &[e2e::fixture::DEBIAN, "sh", "-c", script]].concat()).success();
+    };
+    start(
+        "store",
+        "mkdir -p /data; chown postgres /data; exec setpriv --reuid=postgres --regid=postgres --clear-groups sh -ec '\
+         PATH=$(echo /usr/lib/postgresql/*/bin):$PATH; \
+         [ -e /data/PG_VERSION ] || initdb -N -A trust -E UTF8 --locale=C.UTF-8 -D /data >/dev/null; \
+         echo host all all all trust >> /data/pg_hba.conf; \
+         exec postgres -D /data -c listen_addresses=* -c fsync=off -c unix_socket_directories=/tmp'",
+    );
+    start(
+        "front",
+        "mkdir -p /www /var/lib/nginx /var/log/nginx; echo I am the front > /www/index.html; \
+         echo 'daemon off; pid /tmp/pid; error_log stderr; events {} http { access_log off; server { listen 80; root /www; } }' \
+         > /tmp/conf; exec nginx -c /tmp/conf",
+    );
+    let query = "PATH=$(echo /usr/lib/postgresql/*/bin):$PATH psql -h store -U postgres -Atc";
+    let ask = |sql: &str| {
+        let asked = world.mica(["exec", "front", "timeout", "5", "sh", "-c", &format!("{query} '{sql}'")]);
+        Some(format!("{}{}", asked.stdout(), asked.stderr()))
+    };
+    eventually("CREATE TABLE", || ask("CREATE TABLE sold (what text)"));
+    let page = "exec 3<>/dev/tcp/front/80; printf \"GET / HTTP/1.0\\r\\n\\r\\n\" >&3; cat <&3";
+    let fetch = || Some(world.mica(["exec", "store", "timeout", "5", "bash", "-c", page]).stdout());
+    eventually("I am the front", fetch);
+    for round in 1..=3 {
+        eventually("INSERT 0 1", || ask("INSERT INTO sold VALUES (1)"));
+        world.mica(["restart", "-t", "3", "store"]).success();
+        eventually(&format!("rows {round}"), || {
+            let counted = ask("SELECT count(*) FROM sold").unwrap_or_default();
+            Some(format!("rows {counted}"))
+        });
+        world.mica(["restart", "-t", "3", "front"]).success();
+        eventually("I am the front", fetch);
+    }
 }

@@ -4,6 +4,7 @@ use crate::container::record::{Observed, Record};
 use crate::container::remove::RemovedVolumes;
 use crate::error::{Error, Result};
 use crate::image::record::ImageRecord;
+use crate::network::ports::PortFilter;
 use crate::{Local, events, lock, volume};
 use mica_api::types::container::{
     ContainerSummary, ListOptions, MountPoint, PruneResponse, SummaryHostConfig,
@@ -13,8 +14,8 @@ use mica_model::{ErrorKind, Filters, Timestamp};
 /// Filters that `ps` knows. No container has ports yet, so that docker's `expose` and `publish` are refused rather
 /// than ignored.
 const LIST_FILTERS: &[&str] = &[
-    "ancestor", "before", "exited", "health", "id", "is-task", "label", "name", "network", "since", "status",
-    "volume",
+    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "name", "network",
+    "publish", "since", "status", "volume",
 ];
 
 const PRUNE_FILTERS: &[&str] = &["label", "label!", "until"];
@@ -38,6 +39,7 @@ impl Local {
             if (all || observed.is_running())
                 && sieve.wants(&record, &observed)
                 && sieve.wants_mounts(&mounts)
+                && sieve.wants_networks(self, &record)?
             {
                 let summary = self.summary(&record, &observed, options.size)?;
                 rows.push(ContainerSummary { mounts, ..summary });
@@ -215,6 +217,10 @@ struct Sieve<'a> {
     since: Option<Timestamp>,
     /// Ids of images that a listed container must descend from.
     ancestors: Option<Vec<String>>,
+    /// Names of the networks it must be on one of.
+    networks: Vec<String>,
+    /// Ports of which it must have one, published or of its own.
+    ports: PortFilter,
 }
 
 impl<'a> Sieve<'a> {
@@ -244,7 +250,15 @@ impl<'a> Sieve<'a> {
             before: moment("before")?,
             since: moment("since")?,
             ancestors: ancestors.transpose()?,
+            networks: filters.values("network").map(|wanted| engine.network_name(wanted)).collect(),
+            ports: PortFilter::read(filters)?,
         })
+    }
+
+    fn wants_networks(&self, engine: &Local, record: &Record) -> Result<bool> {
+        let is_on = self.networks.is_empty()
+            || engine.listed_networks(record)?.iter().any(|name| self.networks.contains(name));
+        Ok(is_on && (self.ports.is_empty() || self.ports.wants(&engine.listed_ports(record)?)))
     }
 
     /// `volume=`: a name, a path of the host, or a place in the container.
@@ -275,7 +289,6 @@ impl<'a> Sieve<'a> {
                 || filters.pattern_match("name", &format!("/{}", record.name)))
             && filters.pattern_match("id", record.id.as_str())
             && filters.match_kv_list("label", |key| record.labels.get(key).map(String::as_str))
-            && filters.exact_match("network", &record.network_mode)
             && self.may_be_plain()
             && self.before.is_none_or(|before| record.created < before)
             && self.since.is_none_or(|since| record.created > since)

@@ -17,7 +17,7 @@ impl Local {
     /// Removes one container.
     pub(crate) fn remove(&self, reference: &str, options: RemoveOptions) -> Result<()> {
         if options.link {
-            return Err(Error::Unsupported { what: "links come with networks".to_owned() });
+            return self.remove_link(reference);
         }
         let id = Record::find(&self.database(), reference)?.id;
         // It may be started again between our end of its run and our lock.

@@ -141,14 +141,16 @@ impl Local {
         // The namespace would not belong to its users: such a container has only a loopback link yet.
         let furnished = if maps.is_none() { self.furnish(record, definition)? } else { None };
         let (network, mut joined) = self.network(definition)?;
+        let mut told = Vec::new();
         let (companion, network_warnings) = furnished.map_or((None, Vec::new()), |furnished| {
-            let Furnished { namespace, companion, warnings } = furnished;
+            let Furnished { namespace, companion, environment, warnings } = furnished;
             joined.push(JoinedNamespace { kind: NamespaceKind::Network, descriptor: namespace });
+            told = environment;
             (Some(companion), warnings)
         });
         joined.extend(self.shared_namespaces(&definition.host_config)?);
         let mounts = self.user_mounts(definition)?;
-        let mut spec = match self.measuring(definition) {
+        let mut spec = match self.with_more_variables(definition, told) {
             Some(measured) => spec::build(&record.id, &measured, &disk, &network, mounts)?,
             None => spec::build(&record.id, definition, &disk, &network, mounts)?,
         };
@@ -192,13 +194,24 @@ impl Local {
         Ok((plan, warnings))
     }
 
-    /// The embedded image tells how long its start took, so it is told when that began.
-    fn measuring(&self, definition: &Definition) -> Option<Definition> {
-        definition.config.labels.as_ref().filter(|labels| labels.contains_key(EMBEDDED_LABEL))?;
-        let opened_at = Timestamp::from(self.opened_at).nanoseconds();
-        let mut measured = definition.clone();
-        measured.config.env.get_or_insert_default().push(format!("{STARTED_AT_VARIABLE}={opened_at}"));
-        Some(measured)
+    /// The definition with more variables than it has itself, if there are any: those of links, over
+    /// which its own have precedence; and the embedded image, which tells how long its start took, is
+    /// told when that began.
+    fn with_more_variables(&self, definition: &Definition, mut told: Vec<String>) -> Option<Definition> {
+        let is_embedded =
+            definition.config.labels.as_ref().is_some_and(|labels| labels.contains_key(EMBEDDED_LABEL));
+        if !is_embedded && told.is_empty() {
+            return None;
+        }
+        let mut more = definition.clone();
+        let own = more.config.env.get_or_insert_default();
+        told.append(own);
+        if is_embedded {
+            let opened_at = Timestamp::from(self.opened_at).nanoseconds();
+            told.push(format!("{STARTED_AT_VARIABLE}={opened_at}"));
+        }
+        *own = told;
+        Some(more)
     }
 
     fn network(&self, definition: &Definition) -> Result<(NetworkPlace, Vec<JoinedNamespace>)> {

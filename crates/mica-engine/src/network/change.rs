@@ -130,6 +130,10 @@ impl Local {
         sandbox::connect(namespace.as_fd(), &join)?;
         self.publish(&Filter::open()?, place)?;
         self.choose_way_out(record, namespace.as_fd())?;
+        self.add_hosts(record, place)?;
+        let now: Vec<Network> = self.places(record)?.into_iter().map(|(network, _)| network).collect();
+        let before: Vec<Network> = now.iter().filter(|other| other.id != network.id).cloned().collect();
+        self.wake_resolver(record, namespace.as_fd(), (&before, &now))?;
         self.tell_neighbours_anew(record)
     }
 
@@ -159,6 +163,7 @@ impl Local {
             let namespace = mica_runtime::namespace(disk.run(), NamespaceKind::Network)?;
             sandbox::disconnect(namespace.as_fd(), &place.interface, None)?;
             self.choose_way_out(&record, namespace.as_fd())?;
+            self.forget_hosts(&record, place)?;
             self.tell_neighbours_anew(&record)?;
             if !place.ports.is_empty() {
                 self.rewrite_rules()?;

@@ -2,6 +2,7 @@
 
 use crate::database::query;
 use crate::error::{Error, Result};
+use crate::network::endpoint_options::EndpointOptions;
 use crate::network::record::{Network, new_id};
 use mica_api::types::network::EndpointSettings;
 use mica_network::{Address, EndpointPlan, Site, Subnet};
@@ -28,6 +29,12 @@ pub(crate) struct Place {
     pub(crate) interface: String,
     pub(crate) mac: [u8; 6],
     pub(crate) addresses: Vec<Address>,
+    /// Settings of its link: files below `/proc/sys/net`, and what is to be in them.
+    #[serde(default)]
+    pub(crate) settings: Vec<(String, String)>,
+    /// Those that it wished for besides, which no name leads to.
+    #[serde(default)]
+    pub(crate) further: Vec<Address>,
     /// Of the network, whether or not this container goes out by way of it.
     pub(crate) gateways: Vec<IpAddr>,
     pub(crate) has_default_route: bool,
@@ -149,11 +156,15 @@ impl Endpoint {
             "" => mac_of(addresses.first()),
             text => parse_mac(text)?,
         };
+        let options = EndpointOptions::read(self.settings.driver_opts.as_ref())?;
+        let interface = options.name(network, self.position);
         self.place = Some(Place {
             id: new_id(),
-            interface: format!("eth{}", self.position),
+            settings: options.files(&interface),
+            interface,
             mac,
             addresses,
+            further: wishes.link_local_ips.iter().map(|text| parse_further(text)).collect::<Result<_>>()?,
             gateways,
             has_default_route: false,
             ports: Vec::new(),
@@ -220,6 +231,13 @@ fn mac_of(address: Option<&Address>) -> [u8; 6] {
     [0x02, 0x42, a, b, c, d]
 }
 
+/// An address of one link only, with the prefix that docker gives it.
+fn parse_further(text: &str) -> Result<Address> {
+    let ip: IpAddr =
+        text.parse().map_err(|_| Error::invalid(format!("invalid link local IP address: {text}")))?;
+    Ok(Address { ip, prefix: if ip.is_ipv4() { 16 } else { 64 } })
+}
+
 /// `02:42:ac:11:00:02`.
 pub(crate) fn parse_mac(text: &str) -> Result<[u8; 6]> {
     let wrong = || Error::invalid(format!("{text} is not a valid mac address"));
@@ -272,15 +290,16 @@ pub(crate) fn check_wishes(settings: &EndpointSettings, network: &Network) -> Re
     if is_default && settings.aliases.as_ref().is_some_and(|aliases| !aliases.is_empty()) {
         return invalid("network-scoped aliases are only supported for user-defined networks");
     }
-    if !addresses.link_local_ips.is_empty() {
-        return invalid("link-local addresses are not supported");
+    for text in &addresses.link_local_ips {
+        parse_further(text)?;
     }
-    if let Some(unknown) = settings.driver_opts.iter().flatten().map(|(name, _)| name).next() {
-        return invalid(&format!(
-            "the {} driver has no option {unknown:?} of an endpoint",
-            network.definition.plan.driver
-        ));
+    for link in settings.links.iter().flatten() {
+        let (alias, target) = crate::network::links::split_link(link);
+        if alias.is_empty() || target.is_empty() || link.contains(char::is_whitespace) {
+            return Err(Error::invalid(format!("bad format for links: {link}")));
+        }
     }
+    EndpointOptions::read(settings.driver_opts.as_ref())?;
     if !settings.mac_address.is_empty() {
         parse_mac(&settings.mac_address)?;
     }
@@ -304,8 +323,9 @@ impl Place {
         EndpointPlan {
             host_end: Site::host_end(&self.id),
             interface: self.interface.clone(),
+            settings: self.settings.clone(),
             mac: self.mac,
-            addresses: self.addresses.clone(),
+            addresses: self.addresses.iter().chain(&self.further).copied().collect(),
             gateways: if self.has_default_route { self.gateways.clone() } else { Vec::new() },
             routes_by_link: false,
         }
@@ -329,5 +349,72 @@ mod tests {
             assert!(parse_mac(wrong).is_err(), "{wrong}");
         }
         assert_eq!(mac_of(Some(&"172.17.0.2/16".parse().unwrap())), [2, 0x42, 172, 17, 0, 2]);
+    }
+
+    fn network(range: &str) -> Network {
+        let subnet = Subnet {
+            network: range.parse().unwrap(),
+            range: None,
+            gateway: Some("10.0.0.1".parse().unwrap()),
+            reserved: std::collections::BTreeMap::new(),
+        };
+        let plan = mica_network::NetworkPlan {
+            id: "net".to_owned(),
+            driver: "bridge".to_owned(),
+            link: "mc-net".to_owned(),
+            subnets: vec![subnet],
+            is_internal: false,
+            options: std::collections::BTreeMap::new(),
+        };
+        let definition = crate::network::record::NetworkDefinition {
+            version: 1,
+            plan,
+            labels: std::collections::BTreeMap::new(),
+            has_ipv4: true,
+            has_ipv6: false,
+            is_attachable: false,
+            is_range_chosen: true,
+        };
+        let created = mica_model::Timestamp::NEVER;
+        Network { id: "net".to_owned(), name: "net".to_owned(), created, definition }
+    }
+
+    /// How many live places have this address.
+    fn holders(transaction: &Transaction<'_>, address: &str) -> i64 {
+        let count = "SELECT count(*) FROM endpoint WHERE address4 = ?1";
+        transaction.query_row(count, [address], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn ten_thousand_allocations_by_several_at_once_give_no_live_address_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk =
+            crate::disk::Disk::open(&directory.path().join("root"), &directory.path().join("run")).unwrap();
+        drop(crate::database::Database::open(&disk).unwrap());
+        let network = network("10.0.0.0/24");
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (disk, network) = (&disk, &network);
+                scope.spawn(move || {
+                    // As many processes have: each its own connection.
+                    let mut database = crate::database::Database::open(disk).unwrap();
+                    for number in 0..2500 {
+                        let container = format!("{thread}-{}", number % 50);
+                        let mut endpoint = Endpoint::new(&container, network, 0, EndpointSettings::default());
+                        database
+                            .write(|transaction| {
+                                endpoint.take_place(transaction, network)?;
+                                let ip = endpoint.place.as_ref().unwrap().ips()[0].to_string();
+                                assert_eq!(holders(transaction, &ip), 1, "{ip} has two holders");
+                                if number % 3 == 0 {
+                                    release(transaction, &format!("{thread}-{}", (number * 7) % 50))?;
+                                }
+                                Ok(())
+                            })
+                            .unwrap();
+                    }
+                });
+            }
+        });
     }
 }

@@ -26,12 +26,14 @@ pub(crate) struct Furnished {
     pub(crate) namespace: OwnedFd,
     /// What the monitor does for it.
     pub(crate) companion: CompanionPlan,
+    /// What its program is told of the containers that it is linked to.
+    pub(crate) environment: Vec<String>,
     /// What the user should know.
     pub(crate) warnings: Vec<String>,
 }
 
 /// A container with its networks and its places in them.
-type Places = Vec<(Network, Endpoint)>;
+pub(crate) type Places = Vec<(Network, Endpoint)>;
 
 impl Local {
     /// Gives a container that is about to run its places in its networks; `None` if it is on none.
@@ -94,15 +96,17 @@ impl Local {
             .collect();
         // Making a namespace takes the kernel a while; what the host has to know is done meanwhile.
         let (made, told) = std::thread::scope(|scope| {
-            let made = scope.spawn(|| sandbox::make(&joins, resolver.servers.is_some()));
+            let made = scope.spawn(|| sandbox::make(&joins, resolver.is_asked));
             let told = self.tell(record, definition, &places, (&resolver, filter.as_ref()));
             (made.join(), told)
         });
         let made = made
             .unwrap_or_else(|_| Err(mica_network::Error::Invalid { what: "a thread failed".to_owned() }))?;
         let warnings = told?;
-        let companion = self.hand_over(record, &places, (filter, made.resolver, resolver), reservations);
-        Ok(Furnished { namespace: made.namespace, companion, warnings })
+        let environment = self.link_environment(record, &places)?;
+        let companion =
+            self.hand_over(record, &places, (filter, made.resolver, resolver.servers), reservations);
+        Ok(Furnished { namespace: made.namespace, companion, environment, warnings })
     }
 
     fn reserve(&self, definition: &Definition, network: &Network) -> Result<Vec<Reservation>> {
@@ -160,7 +164,7 @@ impl Local {
         (resolver, filter): (&Resolver, Option<&Filter>),
     ) -> Result<Vec<String>> {
         let live: Vec<_> = places.iter().filter_map(|(_, endpoint)| endpoint.place.as_ref()).collect();
-        let links = self.link_lines(places)?;
+        let links = self.link_lines(record, places)?;
         let lines = resolution::host_lines(definition, &live, &links)?;
         self.write_resolution(record, resolver, &lines)?;
         self.tell_neighbours(record, &definition.config.hostname, places)?;
@@ -171,29 +175,11 @@ impl Local {
         }
     }
 
-    /// Lines of `hosts` for those that `--link` names, on the network without names.
-    fn link_lines(&self, places: &Places) -> Result<Vec<(IpAddr, String)>> {
-        let mut lines = Vec::new();
-        for (network, endpoint) in places {
-            for (alias, target) in endpoint.settings.links.iter().flatten().map(|link| split_link(link)) {
-                let Ok(other) = Record::find(&self.database(), target) else { continue };
-                let theirs = self
-                    .database()
-                    .read(|connection| Endpoint::of_container(connection, other.id.as_str()))?;
-                let place = theirs.into_iter().find(|theirs| theirs.network == network.id);
-                for ip in place.and_then(|theirs| theirs.place).iter().flat_map(|place| place.ips()) {
-                    lines.push((ip, format!("{alias} {} {}", other.id.short(), other.name)));
-                }
-            }
-        }
-        Ok(lines)
-    }
-
     fn hand_over(
         &self,
         record: &Record,
         places: &Places,
-        (filter, sockets, resolver): (Option<Filter>, Option<(OwnedFd, OwnedFd)>, Resolver),
+        (filter, sockets, servers): (Option<Filter>, (OwnedFd, OwnedFd), Vec<SocketAddr>),
         reservations: Vec<Reservation>,
     ) -> CompanionPlan {
         let live: Vec<_> = places.iter().filter_map(|(_, endpoint)| endpoint.place.as_ref()).collect();
@@ -204,13 +190,8 @@ impl Local {
         let mut order = AttendantOrder::new(run_root.clone(), container.clone(), &table, &all_forwards);
         order.has_filter = filter.is_some();
         let mut descriptors: Vec<OwnedFd> = filter.map(Filter::into_descriptor).into_iter().collect();
-        if let Some((sockets, servers)) = sockets.zip(resolver.servers) {
-            let links = places.iter().flat_map(|(_, endpoint)| endpoint.settings.links.iter().flatten());
-            let links = links.map(|link| split_link(link));
-            let links = links.map(|(alias, target)| (alias.to_owned(), target.to_owned())).collect();
-            order.book = Some(Book { run_root, container, links, servers });
-            descriptors.extend([sockets.0, sockets.1]);
-        }
+        order.book = Some(Book { run_root, container, servers });
+        descriptors.extend([sockets.0, sockets.1]);
         let with_ports = live.iter().find(|place| !place.ports.is_empty());
         let addresses = with_ports.map(|place| place.ips()).unwrap_or_default();
         for reservation in reservations {
@@ -227,13 +208,6 @@ impl Local {
 fn published(reservation: &Reservation) -> PublishedPort {
     let Reservation { protocol, private, host, port, .. } = *reservation;
     PublishedPort { protocol, private, host, port }
-}
-
-/// `TARGET:ALIAS`, or a target that is its own alias: alias and target.
-pub(crate) fn split_link(link: &str) -> (&str, &str) {
-    let name = |text: &'_ str| text.rsplit('/').next().map_or(0, str::len);
-    let (target, alias) = link.split_once(':').unwrap_or((link, link));
-    (&alias[alias.len() - name(alias)..], target.strip_prefix('/').unwrap_or(target))
 }
 
 /// Whether the host leads to containers of such a network.
@@ -255,16 +229,4 @@ pub(crate) fn way_out(places: &[(Network, Endpoint)]) -> usize {
 fn host_binding(network: &Network) -> Option<IpAddr> {
     let text = network.definition.plan.options.get("com.docker.network.bridge.host_binding_ipv4")?;
     text.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn links_have_an_alias() {
-        assert_eq!(split_link("db:store"), ("store", "db"));
-        assert_eq!(split_link("db"), ("db", "db"));
-        assert_eq!(split_link("/db:/web/store"), ("store", "db"));
-    }
 }

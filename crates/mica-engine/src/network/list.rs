@@ -61,6 +61,11 @@ impl Local {
         Ok(answer)
     }
 
+    /// What a network that was named by its name or id is called; one that is not there is called so.
+    pub(crate) fn network_name(&self, reference: &str) -> String {
+        self.find_network(reference).map_or_else(|_| reference.to_owned(), |network| network.name)
+    }
+
     /// The names of a container's networks, for lists.
     pub(crate) fn listed_networks(&self, record: &Record) -> Result<Vec<String>> {
         if record.network_mode.starts_with("container:") || Network::is_plain(&record.network_mode) {

@@ -7,7 +7,9 @@
 mod change;
 mod create;
 pub(crate) mod endpoint;
+mod endpoint_options;
 mod furnish;
+pub(crate) mod links;
 mod list;
 pub(crate) mod ports;
 pub(crate) mod record;

@@ -2,7 +2,9 @@
 
 use crate::container::record::Definition;
 use crate::error::{Error, Result};
+use mica_api::types::container::Port;
 use mica_api::types::host_config::{HostConfig, PortBinding};
+use mica_model::Filters;
 use mica_network::{PortWish, Protocol};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -73,6 +75,46 @@ pub(crate) fn wishes(definition: &Definition, address: Option<IpAddr>) -> Result
     }
     // An address of all of IPv4 means only that, while none means all of both families.
     Ok(wishes)
+}
+
+/// The filters `publish` and `expose` of a list: ports of the host, and of containers.
+#[derive(Debug, Default)]
+pub(crate) struct PortFilter {
+    published: Vec<(RangeInclusive<u16>, Protocol)>,
+    exposed: Vec<(RangeInclusive<u16>, Protocol)>,
+}
+
+impl PortFilter {
+    /// Reads `80`, `80/udp` and `8000-8080/tcp`.
+    pub(crate) fn read(filters: &Filters) -> Result<Self> {
+        let all = |key: &str| filters.values(key).map(|value| parse_range(key, value)).collect::<Result<_>>();
+        Ok(Self { published: all("publish")?, exposed: all("expose")? })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.published.is_empty() && self.exposed.is_empty()
+    }
+
+    /// Whether one of the ports is one of those.
+    pub(crate) fn wants(&self, ports: &[Port]) -> bool {
+        let is_in = |list: &[(RangeInclusive<u16>, Protocol)], port: u16, protocol: &str| {
+            list.iter().any(|(range, wanted)| range.contains(&port) && wanted.name() == protocol)
+        };
+        ports.iter().any(|port| {
+            port.public_port.is_some_and(|public| is_in(&self.published, public, &port.protocol))
+                || is_in(&self.exposed, port.private_port, &port.protocol)
+        })
+    }
+}
+
+fn parse_range(key: &str, value: &str) -> Result<(RangeInclusive<u16>, Protocol)> {
+    let wrong = || Error::invalid(format!("invalid filter '{key}={value}'"));
+    let (ports, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
+    let protocol = Protocol::of_name(&protocol.to_ascii_lowercase()).ok_or_else(wrong)?;
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let number = |text: &str| text.parse::<u16>().map_err(|_| wrong());
+    let range = number(first)?..=number(last)?;
+    if range.is_empty() { Err(wrong()) } else { Ok((range, protocol)) }
 }
 
 #[cfg(test)]

@@ -5,27 +5,35 @@ use crate::container::record::{Definition, Record};
 use crate::disk::write_file;
 use crate::error::{Error, Result};
 use crate::network::endpoint::{Endpoint, Place};
+use crate::network::links::split_link;
 use crate::network::record::{DEFAULT, Network};
 use mica_api::types::host_config::HostConfig;
 use mica_network::{Member, Membership, Names, Resolution};
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 /// Where the host's own resolvers are named; the second is that of systemd-resolved, whose own
 /// address no container reaches.
 const HOST_FILES: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 
+/// Longest `hosts` or `resolv.conf` of a running container that is changed, in bytes.
+const HOSTS_LENGTH_MAX: u64 = 1 << 20;
+
 /// How names are resolved in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Resolver {
     /// What the container's `resolv.conf` says.
     pub(crate) resolution: Resolution,
-    /// The resolvers that its own one asks; `None` if it has none.
-    pub(crate) servers: Option<Vec<SocketAddr>>,
+    /// The resolvers that its own one asks.
+    pub(crate) servers: Vec<SocketAddr>,
+    /// Whether its programs ask that; else it waits until the container is on a network with names.
+    pub(crate) is_asked: bool,
 }
 
 /// Whether this network has names.
-fn has_names(network: &Network) -> bool {
+pub(crate) fn has_names(network: &Network) -> bool {
     network.name != DEFAULT && !Network::is_plain(&network.name)
 }
 
@@ -54,15 +62,15 @@ fn choose(host: &HostConfig, has_names: bool, files: [&str; 2]) -> Result<Resolv
     let is_own = host.dns.as_ref().is_some_and(|list| !list.is_empty());
     // On the default network the host's resolvers are asked directly, as docker does it, unless they
     // can only be asked from the host itself.
-    if !has_names && (is_own || resolution.is_reachable_from_outside()) {
-        return Ok(Resolver { resolution, servers: None });
-    }
     let servers = resolution.servers.iter().map(|ip| SocketAddr::new(*ip, 53)).collect();
+    if !has_names && (is_own || resolution.is_reachable_from_outside()) {
+        return Ok(Resolver { resolution, servers, is_asked: false });
+    }
     resolution.servers = vec![mica_network::RESOLVER.into()];
     if has_names && !resolution.options.iter().any(|option| option.starts_with("ndots:")) {
         resolution.options.push("ndots:0".to_owned());
     }
-    Ok(Resolver { resolution, servers: Some(servers) })
+    Ok(Resolver { resolution, servers, is_asked: true })
 }
 
 fn parse_server(text: &str) -> Result<IpAddr> {
@@ -100,6 +108,15 @@ fn parse_extra(line: &str, gateway: Option<IpAddr>) -> Result<(IpAddr, String)> 
     if is_name { Ok((ip, name.to_owned())) } else { Err(wrong()) }
 }
 
+/// What a container is called in its own `hosts`.
+fn own_names(definition: &Definition) -> String {
+    let config = &definition.config;
+    match config.domainname.as_str() {
+        "" => config.hostname.clone(),
+        domain => format!("{0}.{domain} {0}", config.hostname),
+    }
+}
+
 /// The container's own lines of `hosts`.
 pub(crate) fn host_lines(
     definition: &Definition,
@@ -107,11 +124,7 @@ pub(crate) fn host_lines(
     links: &[(IpAddr, String)],
 ) -> Result<Vec<(IpAddr, String)>> {
     let gateway = places.iter().flat_map(|place| &place.gateways).copied().next();
-    let config = &definition.config;
-    let own = match config.domainname.as_str() {
-        "" => config.hostname.clone(),
-        domain => format!("{0}.{domain} {0}", config.hostname),
-    };
+    let own = own_names(definition);
     let extra = definition.host_config.extra_hosts.iter().flatten();
     let mut lines: Vec<_> = extra.map(|line| parse_extra(line, gateway)).collect::<Result<_>>()?;
     lines.extend(links.iter().cloned());
@@ -132,6 +145,51 @@ impl Local {
         write_file(&disk.resolv_conf(), resolver.resolution.text().as_bytes())
     }
 
+    /// Adds a running container's name at a further place to its `hosts`.
+    pub(crate) fn add_hosts(&self, record: &Record, place: &Place) -> Result<()> {
+        self.edit_hosts(record, place, true)
+    }
+
+    /// Takes its name at a place from its `hosts`.
+    pub(crate) fn forget_hosts(&self, record: &Record, place: &Place) -> Result<()> {
+        self.edit_hosts(record, place, false)
+    }
+
+    /// Lines of others, which the container's programs may have written, stay. The file is written
+    /// where it is, for the container has it by a mount.
+    fn edit_hosts(&self, record: &Record, place: &Place, is_there: bool) -> Result<()> {
+        let path = self.disk.container(&record.id).hosts();
+        let Some(text) = read_some(&path)? else { return Ok(()) };
+        let own = own_names(&record.definition(&self.database())?);
+        let lines: Vec<String> = place.ips().iter().map(|ip| format!("{ip}\t{own}")).collect();
+        let kept = text.lines().filter(|line| !lines.iter().any(|own| own == line)).map(str::to_owned);
+        let mut edited: Vec<String> = kept.collect();
+        if is_there {
+            edited.extend(lines);
+        }
+        write_file(&path, (edited.join("\n") + "\n").as_bytes())
+    }
+
+    /// Lets a running container ask its own resolver, now that it is on a network with names: unless its
+    /// programs have changed `resolv.conf`, or ask it already.
+    pub(crate) fn wake_resolver(
+        &self,
+        record: &Record,
+        namespace: BorrowedFd<'_>,
+        networks: (&[Network], &[Network]),
+    ) -> Result<()> {
+        let definition = record.definition(&self.database())?;
+        let [before, now] = [networks.0, networks.1].map(|all| resolver(&definition.host_config, all));
+        let (before, now) = (before?, now?);
+        let path = self.disk.container(&record.id).resolv_conf();
+        let is_untouched = read_some(&path)?.is_some_and(|text| text == before.resolution.text());
+        if before.is_asked || !now.is_asked || !is_untouched {
+            return Ok(());
+        }
+        mica_network::sandbox::wake_resolver(namespace)?;
+        write_file(&path, now.resolution.text().as_bytes())
+    }
+
     /// Tells the resolvers of its neighbours about a container.
     pub(crate) fn tell_neighbours(
         &self,
@@ -140,10 +198,15 @@ impl Local {
         on: &[(Network, Endpoint)],
     ) -> Result<()> {
         let run: &Path = self.disk.run_root();
-        let membership = |(network, _): &(Network, Endpoint)| Membership {
+        let links = |endpoint: &Endpoint| {
+            let split = endpoint.settings.links.iter().flatten().map(|link| split_link(link));
+            split.map(|(alias, target)| (alias.to_owned(), target.to_owned())).collect()
+        };
+        let membership = |(network, endpoint): &(Network, Endpoint)| Membership {
             id: network.id.clone(),
             name: network.name.clone(),
             is_internal: network.definition.plan.is_internal,
+            links: links(endpoint),
         };
         let memberships: Vec<Membership> = on.iter().map(membership).collect();
         mica_network::membership::write(run, record.id.as_str(), &memberships)?;
@@ -158,6 +221,16 @@ impl Local {
         }
         Ok(())
     }
+}
+
+/// Reads a file that a container's programs may have written; `None` if they have made it very long.
+fn read_some(path: &Path) -> Result<Option<String>> {
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(path);
+    let read = opened.and_then(|file| file.take(HOSTS_LENGTH_MAX + 1).read_to_end(&mut bytes));
+    read.map_err(|source| Error::io("read", path, source))?;
+    let is_short = bytes.len() as u64 <= HOSTS_LENGTH_MAX;
+    Ok(is_short.then(|| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// What a container is called on a network: its name, aliases, the short id, the host name.
@@ -181,12 +254,13 @@ mod tests {
         let host = HostConfig::default();
         let direct = choose(&host, false, [OUTSIDE, ""]).unwrap();
         assert_eq!(direct.resolution.text(), OUTSIDE);
-        assert_eq!(direct.servers, None);
+        assert!(!direct.is_asked);
         let by_systemd = choose(&host, false, ["nameserver 127.0.0.53\n", OUTSIDE]).unwrap();
         assert_eq!(by_systemd.resolution.servers, ["10.0.0.53".parse::<IpAddr>().unwrap()]);
         let local = choose(&host, false, ["nameserver 127.0.0.1\n", ""]).unwrap();
         assert_eq!(local.resolution.text(), "nameserver 127.0.0.11\n");
-        assert_eq!(local.servers, Some(vec!["127.0.0.1:53".parse().unwrap()]));
+        assert!(local.is_asked);
+        assert_eq!(local.servers, ["127.0.0.1:53".parse().unwrap()]);
     }
 
     #[test]
@@ -198,7 +272,7 @@ mod tests {
         };
         let resolver = choose(&host, true, [OUTSIDE, ""]).unwrap();
         assert_eq!(resolver.resolution.text(), "nameserver 127.0.0.11\noptions ndots:0\n");
-        assert_eq!(resolver.servers, Some(vec!["9.9.9.9:53".parse().unwrap()]));
+        assert_eq!(resolver.servers, ["9.9.9.9:53".parse().unwrap()]);
     }
 
     #[test]

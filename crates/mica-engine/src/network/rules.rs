@@ -6,25 +6,48 @@ use crate::network::endpoint::{Endpoint, Place};
 use crate::network::record::Network;
 use mica_network::{Filter, Forward, Obstacle, Reservation, Rules};
 
+/// How often rules are written again because somebody came or went while they were.
+const REWRITES_MAX: usize = 8;
+
 impl Local {
-    /// What the packet filter is to have: all networks, and the ports of all who run.
-    pub(crate) fn rules(&self) -> Result<Rules> {
-        let (networks, endpoints) = self
-            .database()
-            .read(|connection| Ok((Network::all(connection)?, Endpoint::all_live(connection)?)))?;
+    /// What the packet filter is to have of networks.
+    fn rules_of_networks(&self) -> Result<Rules> {
+        let networks = self.database().read(Network::all)?;
         let plans = networks.iter().map(|network| &network.definition.plan);
         let networks = plans.filter_map(|plan| mica_network::named(&plan.driver)?.rules(plan)).collect();
-        let places = endpoints.iter().filter_map(|endpoint| endpoint.place.as_ref());
         let respects_host = self.config()?.network.respect_host_firewall;
-        Ok(Rules { networks, forwards: places.flat_map(forwards).collect(), respects_host })
+        Ok(Rules { networks, respects_host, ..Rules::default() })
+    }
+
+    /// What the packet filter is to have: all networks, and the ports of all who run.
+    fn rules(&self) -> Result<Rules> {
+        self.observe_all()?;
+        let endpoints = self.database().read(Endpoint::all_live)?;
+        let places = endpoints.iter().filter_map(|endpoint| endpoint.place.as_ref());
+        Ok(Rules { forwards: places.flat_map(forwards).collect(), ..self.rules_of_networks()? })
     }
 
     /// Writes the rules anew, having looked who runs.
     pub(crate) fn rewrite_rules(&self) -> Result<()> {
-        self.observe_all()?;
-        let (rules, filter) = (self.rules()?, Filter::open()?);
-        rules.apply(&filter, &self.site().table())?;
-        pass_others(&rules, &filter)?;
+        let filter = Filter::open()?;
+        self.write_rules(&filter)?;
+        pass_others(&self.rules_of_networks()?, &filter)?;
+        Ok(())
+    }
+
+    /// Whoever has come or gone between the look and the writing changed the table that is no more:
+    /// so it is looked again, until nothing has happened meanwhile.
+    fn write_rules(&self, filter: &Filter) -> Result<()> {
+        let table = self.site().table();
+        let mut written = None;
+        for _ in 0..REWRITES_MAX {
+            let rules = self.rules()?;
+            if written.as_ref() == Some(&rules) {
+                break;
+            }
+            rules.apply(filter, &table)?;
+            written = Some(rules);
+        }
         Ok(())
     }
 
@@ -32,14 +55,13 @@ impl Local {
     /// warnings about rules of others, if ours had to be written.
     pub(crate) fn publish(&self, filter: &Filter, place: &Place) -> Result<Vec<String>> {
         let table = self.site().table();
-        let rules = self.rules()?;
-        let is_new = rules.ensure(filter, &table)?;
+        let rules = self.rules_of_networks()?;
+        let are_written = rules.are_written(filter, &table)?;
         let obstacles = pass_others(&rules, filter)?;
-        if !is_new && !mica_network::publish(filter, &table, &forwards(place))? {
-            self.observe_all()?;
-            self.rules()?.apply(filter, &table)?;
+        if !are_written || !mica_network::publish(filter, &table, &forwards(place))? {
+            self.write_rules(filter)?;
         }
-        Ok(if is_new { obstacles.iter().map(warning).collect() } else { Vec::new() })
+        Ok(if are_written { Vec::new() } else { obstacles.iter().map(warning).collect() })
     }
 }
 

@@ -58,7 +58,7 @@ impl Local {
 
     fn check_links(&self, links: &[String]) -> Result<()> {
         for link in links {
-            let (alias, target) = crate::network::furnish::split_link(link);
+            let (alias, target) = crate::network::links::split_link(link);
             if alias.is_empty() || alias.contains(char::is_whitespace) {
                 return Err(Error::invalid(format!("bad format for links: {link}")));
             }

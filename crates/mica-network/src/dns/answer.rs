@@ -34,8 +34,6 @@ pub struct Book {
     pub run_root: PathBuf,
     /// Id of the container that asks.
     pub container: String,
-    /// Names that only this container knows, and whose they are.
-    pub links: Vec<(String, String)>,
     /// The host's resolvers.
     pub servers: Vec<SocketAddr>,
 }
@@ -77,9 +75,9 @@ impl Book {
 
     /// The addresses of all who are called so on any of the networks; `None` if nobody is.
     fn addresses_of(&self, name: &str) -> Option<Vec<IpAddr>> {
-        let link = self.links.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name));
-        let name = link.map_or(name, |(_, target)| target.as_str());
         for network in membership::read(&self.run_root, &self.container) {
+            let link = network.links.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name));
+            let name = link.map_or(name, |(_, target)| target.as_str());
             let names = Names::of(&self.run_root, &network.id);
             let mut members = names.find(name);
             if members.is_empty() {
@@ -224,12 +222,12 @@ mod tests {
             names: vec!["db".to_owned(), "store".to_owned()],
         };
         Names::of(directory, "net1").add(&member).unwrap();
-        let membership = Membership { id: "net1".to_owned(), name: "back".to_owned(), is_internal };
+        let links = vec![("alias".to_owned(), "db".to_owned())];
+        let membership = Membership { id: "net1".to_owned(), name: "back".to_owned(), is_internal, links };
         membership::write(directory, "aa", &[membership]).unwrap();
         Book {
             run_root: directory.to_owned(),
             container: "aa".to_owned(),
-            links: vec![("alias".to_owned(), "db".to_owned())],
             servers: vec!["10.9.9.9:53".parse().unwrap()],
         }
     }
@@ -291,7 +289,6 @@ mod tests {
             let book = Book {
                 run_root: "/nonexistent".into(),
                 container: "aa".to_owned(),
-                links: Vec::new(),
                 servers: Vec::new(),
             };
             if let Outcome::Answer(answer) = book.answer(&bytes, Carrier::Datagram) {

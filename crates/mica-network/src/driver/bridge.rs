@@ -1,6 +1,6 @@
 //! The bridge: a switch on this host, with the host itself as the way out.
 
-use super::{Driver, EndpointPlan, MTU, NetworkPlan};
+use super::{Driver, EndpointPlan, MTU, NetworkPlan, PREFIX};
 use crate::error::{Error, Result};
 use crate::link::{self, Address, Link, Peer, PortManners};
 use crate::netlink::{Batch, Socket};
@@ -26,7 +26,7 @@ impl Driver for Bridge {
     }
 
     fn check(&self, network: &NetworkPlan) -> Result<()> {
-        network.check_options(&[NAME, MASQUERADE, TALK, BINDING, MTU, DEFAULT])?;
+        network.check_options(&[NAME, MASQUERADE, TALK, BINDING, MTU, PREFIX, DEFAULT])?;
         network.switch(MASQUERADE, true)?;
         network.switch(TALK, true)?;
         network.mtu()?;

@@ -1,6 +1,6 @@
 //! Networks that share a link of the host: `macvlan` and `ipvlan`.
 
-use super::{Driver, EndpointPlan, MTU, NetworkPlan};
+use super::{Driver, EndpointPlan, MTU, NetworkPlan, PREFIX};
 use crate::error::{Error, Result};
 use crate::link::{self, Peer};
 use crate::netlink::{Batch, Socket};
@@ -67,7 +67,7 @@ impl Driver for Child {
     }
 
     fn check(&self, network: &NetworkPlan) -> Result<()> {
-        network.check_options(&[PARENT, self.mode_option, MTU])?;
+        network.check_options(&[PARENT, self.mode_option, MTU, PREFIX])?;
         network.mtu()?;
         self.mode(network)?;
         match network.options.get(PARENT) {
@@ -92,25 +92,15 @@ impl Driver for Child {
         }
         let mut batch = Batch::default();
         if Self::is_own_parent(network) {
-            link::make_dummy(&mut batch, &network.link);
-        } else {
-            let (parent, tag) = tagged(&network.link).ok_or_else(|| {
-                Error::invalid(format!(
-                    "invalid subinterface vlan name {}: there is no such link",
-                    network.link
-                ))
-            })?;
-            let parent = link::find(host, parent)?.ok_or_else(|| {
-                Error::invalid(format!("the parent link {parent} does not exist on this host"))
-            })?;
-            link::make_vlan(&mut batch, &network.link, parent.index, tag);
+            return make_lone_parent(network, host);
         }
-        match host.request(batch) {
-            Err(refusal) if refusal.errno != Errno::EXIST => {
-                Err(Error::link("make the parent", &*network.link)(refusal.errno))
-            }
-            _ => Ok(()),
-        }
+        let (parent, tag) = tagged(&network.link).ok_or_else(|| {
+            Error::invalid(format!("invalid subinterface vlan name {}: there is no such link", network.link))
+        })?;
+        let parent = link::find(host, parent)?
+            .ok_or_else(|| Error::invalid(format!("the parent link {parent} does not exist on this host")))?;
+        link::make_vlan(&mut batch, &network.link, parent.index, tag);
+        unless_there(host, batch, network)
     }
 
     fn remove(&self, network: &NetworkPlan, host: &Socket) -> Result<()> {
@@ -138,6 +128,30 @@ impl Driver for Child {
         let mode = (self.name, self.attribute, self.mode_bytes(network)?);
         link::make_child(&mut batch, mode, parent.index, network.mtu()?, &peer);
         link::carry_out(host, batch, "make a link of", &network.link)
+    }
+}
+
+/// Another command may have just made it.
+fn unless_there(host: &Socket, batch: Batch, network: &NetworkPlan) -> Result<()> {
+    match host.request(batch) {
+        Err(refusal) if refusal.errno != Errno::EXIST => {
+            Err(Error::link("make the parent", &*network.link)(refusal.errno))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A parent that leads nowhere.
+fn make_lone_parent(network: &NetworkPlan, host: &Socket) -> Result<()> {
+    let mut batch = Batch::default();
+    link::make_dummy(&mut batch, &network.link);
+    match unless_there(host, batch, network) {
+        Err(Error::Link { source, .. }) if Errno::from_io_error(&source) == Some(Errno::OPNOTSUPP) => {
+            let mut batch = Batch::default();
+            link::make_lone_pair(&mut batch, &network.link, &crate::site::Site::other_end(&network.id));
+            unless_there(host, batch, network)
+        }
+        other => other,
     }
 }
 

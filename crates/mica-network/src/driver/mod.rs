@@ -51,6 +51,8 @@ pub struct EndpointPlan {
     pub host_end: String,
     /// Name of the container's end.
     pub interface: String,
+    /// Settings of it: files below `/proc/sys/net`, and what is to be in them.
+    pub settings: Vec<(String, String)>,
     /// Its MAC address.
     pub mac: MacAddress,
     /// Its addresses.
@@ -152,6 +154,12 @@ impl NetworkPlan {
 
     /// Refuses options that nobody would heed.
     pub(crate) fn check_options(&self, known: &[&str]) -> Result<()> {
+        if let Some(prefix) = self.options.get(PREFIX) {
+            let is_name = prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            if prefix.is_empty() || prefix.len() > PREFIX_LENGTH_MAX || !is_name {
+                return Err(Error::invalid(format!("invalid value for {PREFIX}: {prefix:?}")));
+            }
+        }
         match self.options.keys().find(|name| !known.contains(&name.as_str())) {
             Some(unknown) => {
                 Err(Error::invalid(format!("the {} driver has no option {unknown:?}", self.driver)))
@@ -162,3 +170,8 @@ impl NetworkPlan {
 }
 
 pub(crate) const MTU: &str = "com.docker.network.driver.mtu";
+/// How the names of containers' links begin.
+pub(crate) const PREFIX: &str = "com.docker.network.container_iface_prefix";
+
+/// Longest of them: two digits are to follow.
+const PREFIX_LENGTH_MAX: usize = 13;

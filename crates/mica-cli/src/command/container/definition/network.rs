@@ -21,6 +21,7 @@ pub fn flags() -> Vec<Arg> {
         text("ip", "ip", "IPv4 address (e.g., 172.30.100.104)").value_parser(parse_ipv4),
         text("ip6", "ip", "IPv6 address (e.g., 2001:db8::33)").value_parser(parse_ipv6),
         list("link", "list", "Add link to another container"),
+        list("link-local-ip", "list", "Container IPv4/IPv6 link-local addresses"),
         text("mac-address", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
         list("network", "network", "Connect a container to a network").alias("net"),
         list("network-alias", "list", "Add network-scoped alias for the container").alias("net-alias"),
@@ -98,7 +99,9 @@ fn apply_to_first(matches: &Matches, wishes: &mut Vec<Wish>) -> Result<(), Failu
     let aliases = matches.list("network-alias");
     let (ip, ip6) = (matches.text_or_empty("ip"), matches.text_or_empty("ip6"));
     let mac = matches.text_or_empty("mac-address");
-    if aliases.is_empty() && ip.is_empty() && ip6.is_empty() && mac.is_empty() {
+    let further = matches.list("link-local-ip");
+    let texts = [&ip, &ip6, &mac];
+    if aliases.is_empty() && further.is_empty() && texts.iter().all(|text| text.is_empty()) {
         return Ok(());
     }
     if wishes.is_empty() {
@@ -121,6 +124,13 @@ fn apply_to_first(matches: &Matches, wishes: &mut Vec<Wish>) -> Result<(), Failu
             return twice("mac-address", "MAC address");
         }
         settings.mac_address = mac;
+    }
+    if !further.is_empty() {
+        let addresses = settings.ipam_config.get_or_insert_default();
+        if !addresses.link_local_ips.is_empty() {
+            return twice("link-local-ip", "link-local IP addresses");
+        }
+        addresses.link_local_ips = further;
     }
     if !ip.is_empty() || !ip6.is_empty() {
         let addresses = settings.ipam_config.get_or_insert_default();
