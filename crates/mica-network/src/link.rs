@@ -80,9 +80,10 @@ fn link_header(index: u32, flags: u32, change: u32) -> Vec<u8> {
     fixed
 }
 
-/// What makes a bridge.
+/// What makes a bridge. It is down, so that one that was not furnished, because its maker was killed, is
+/// known from one that was.
 pub(crate) fn make_bridge(batch: &mut Batch, name: &str, mac: MacAddress, mtu: Option<u32>) {
-    batch.message(NEW_LINK, ACK | CREATE | EXCLUSIVE, &link_header(0, UP, UP), |link| {
+    batch.message(NEW_LINK, ACK | CREATE | EXCLUSIVE, &link_header(0, 0, 0), |link| {
         link.text(LINK_NAME, name);
         link.bytes(LINK_ADDRESS, &mac);
         if let Some(mtu) = mtu {

@@ -243,3 +243,18 @@ fn privileged_a_hundred_ports_are_published_and_taken_back_together() {
         TcpListener::bind(("0.0.0.0", port)).unwrap();
     }
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_ports_of_sctp_are_sent_on_by_the_kernel() {
+    let world = World::with_busybox();
+    world
+        .mica(["run", "-d", "--name", "signal", "-p", "8087:5000/sctp", "busybox", "sleep", "1000"])
+        .success();
+    world.mica(["port", "signal", "5000/sctp"]).success().stdout_is("0.0.0.0:8087\n[::]:8087\n");
+    let rules = e2e::neighbour::host(&["nft", "list", "ruleset"]);
+    let address = world.inspect("signal", "{{.NetworkSettings.Networks.bridge.IPAddress}}");
+    assert!(rules.contains(&format!("sctp . 8087 : {address} . 5000")), "{rules}");
+    world.mica(["rm", "-f", "signal"]).success();
+    assert!(!e2e::neighbour::host(&["nft", "list", "ruleset"]).contains("sctp"));
+}

@@ -1,7 +1,7 @@
 //! Other people's packet filters beside ours: the host's own rules, docker's, and what is set about them.
 
 use crate::container_ports::{cannot_reach, eventually, fetch, reaches, web};
-use crate::peers::{Dockerd, has, peer};
+use crate::peers::{Dockerd, has, peer, podman};
 use e2e::neighbour::host;
 use e2e::{Neighbour, World};
 
@@ -134,4 +134,43 @@ fn privileged_docker_and_mica_live_beside_each_other() {
         "{rules}"
     );
     peer(daemon.docker().args(["rm", "-f", "theirs"]));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_podman_and_mica_live_beside_each_other() {
+    if !has("podman") || !has("runc") {
+        return;
+    }
+    let world = World::with_busybox();
+    let neighbour = Neighbour::new(68);
+    web(&world, "early", &["-p", "8108:80"]);
+    // Its own runtime and manager of cgroups do without much that a test's machine may lack.
+    let podman = || {
+        let mut command = podman(&world);
+        command.args(["--runtime", "runc", "--cgroup-manager", "cgroupfs"]);
+        command
+    };
+    peer(podman().args(["load", "-q", "-i"]).arg(e2e::fixture::busybox_archive().unwrap()));
+    let script = "mkdir /www; echo I am theirs > /www/index.html; exec httpd -f -p 80 -h /www";
+    let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
+    let run = podman()
+        .args(["run", "-d", "--name", "theirs", "-p", "8109:80"])
+        .args(limits)
+        .args(["busybox", "sh", "-c", script])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    if !run.status.success() {
+        eprintln!("skipped: podman runs no container here: {}", String::from_utf8_lossy(&run.stderr));
+        return;
+    }
+    web(&world, "ours", &["-p", "8112:80"]);
+    for (port, part) in [(8108, "I am early"), (8109, "I am theirs"), (8112, "I am ours")] {
+        let url = format!("http://10.68.0.1:{port}/");
+        reaches(&neighbour, &url, part);
+        world.mica(["exec", "ours", "timeout", "5", "wget", "-qO-", &url]).success().stdout_contains(part);
+    }
+    peer(podman().args(["rm", "-f", "-t", "0", "theirs"]));
+    reaches(&neighbour, "http://10.68.0.1:8112/", "I am ours");
 }

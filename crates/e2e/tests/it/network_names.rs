@@ -122,6 +122,35 @@ fn privileged_a_query_is_answered_within_a_fraction_of_a_millisecond() {
 
 #[test]
 #[ignore = "needs root"]
+fn privileged_the_files_about_names_are_as_docker_writes_them() {
+    let world = World::with_busybox();
+    let cat = ["busybox", "cat", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+    let names = [
+        "--hostname",
+        "h",
+        "--domainname",
+        "d.test",
+        "--add-host",
+        "gate:host-gateway",
+        "--add-host",
+        "x=10.9.8.7",
+    ];
+    let servers = ["--dns", "10.1.1.1", "--dns-search", "a.test", "--dns-option", "ndots:3"];
+    let run =
+        |more: &[&'static str]| world.mica([&["run", "--rm"][..], &names, &servers, more, &cat].concat());
+    let text = run(&[]).success().stdout();
+    for line in ["172.17.0.1\tgate", "10.9.8.7\tx", "172.17.0.2\th.d.test h", "h"] {
+        assert!(text.lines().any(|found| found == line), "no {line:?} in {text}");
+    }
+    assert!(text.ends_with("nameserver 10.1.1.1\nsearch a.test\noptions ndots:3\n"), "{text}");
+    world.mica(["network", "create", "--subnet", "10.67.0.0/24", "back"]).success();
+    let text = run(&["--network", "back"]).success().stdout();
+    assert!(text.contains("10.67.0.1\tgate\n") && text.contains("10.67.0.2\th.d.test h\n"), "{text}");
+    assert!(text.ends_with("nameserver 127.0.0.11\nsearch a.test\noptions ndots:3\n"), "{text}");
+}
+
+#[test]
+#[ignore = "needs root"]
 fn privileged_a_new_name_and_a_new_address_are_known_at_once() {
     let world = World::with_busybox();
     world.mica(["network", "create", "back"]).success();

@@ -25,7 +25,8 @@ pub(crate) fn peer(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
-fn podman(world: &World) -> Command {
+/// Podman with a store of the world's own.
+pub(crate) fn podman(world: &World) -> Command {
     let mut command = Command::new("podman");
     command
         .arg("--root")
