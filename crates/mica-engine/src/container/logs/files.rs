@@ -6,7 +6,7 @@
 use flate2::bufread::GzDecoder;
 use mica_runtime::log_file_identity;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// How much is read at once.
@@ -137,6 +137,13 @@ impl Source {
             }
             Content::Compressed(_) => false,
         }
+    }
+
+    /// Goes to `length` bytes before the end; `false` when there is no such place.
+    pub(super) fn go_near_end(&mut self, length: u64) -> bool {
+        let Content::Plain(file) = &mut self.content else { return false };
+        let Ok(whole) = file.metadata().map(|file| file.len()) else { return false };
+        whole > length && file.seek(SeekFrom::Start(whole - length)).is_ok()
     }
 
     /// Goes back to the beginning.

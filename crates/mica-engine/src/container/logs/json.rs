@@ -48,6 +48,10 @@ impl Decoder for Json {
             None => Step::Skip(end + 1),
         }
     }
+
+    fn rest_of_entry(&self, bytes: &[u8]) -> Option<usize> {
+        Some(memchr::memchr(b'\n', bytes)? + 1)
+    }
 }
 
 impl Json {

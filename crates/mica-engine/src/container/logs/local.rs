@@ -14,6 +14,11 @@ const LENGTH_OF_LENGTH: usize = 4;
 pub(super) struct LocalFormat;
 
 impl Decoder for LocalFormat {
+    fn rest_of_entry(&self, _: &[u8]) -> Option<usize> {
+        // Whatever it is, it is passed over as damage is.
+        Some(0)
+    }
+
     fn step(&mut self, bytes: &[u8], is_end: bool) -> Step {
         match frame(bytes) {
             Frame::Entry(length, entry) => return Step::Entry(length, entry),

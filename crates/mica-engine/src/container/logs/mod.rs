@@ -25,6 +25,9 @@ const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
 const BATCH_COUNT: usize = 4096;
 const BATCH_LENGTH: usize = 128 << 10;
 
+/// How much of the end of a large log is looked at first.
+const END_LENGTH_MIN: u64 = 64 << 10;
+
 /// docker cuts lines into pieces of this many bytes.
 const PIECE_LENGTH_MAX: usize = 16 << 10;
 
@@ -84,6 +87,10 @@ struct RawEntry {
 trait Decoder {
     /// Takes the first entry off `bytes`; `is_end` says that nothing comes after them for now.
     fn step(&mut self, bytes: &[u8], is_end: bool) -> Step;
+
+    /// How much of `bytes`, which may begin in the middle of an entry, belongs to that; `None` when its end
+    /// is not among them.
+    fn rest_of_entry(&self, bytes: &[u8]) -> Option<usize>;
 }
 
 fn decoder(readable: Readable) -> Box<dyn Decoder> {
@@ -141,13 +148,54 @@ impl<'a> Reader<'a> {
     /// Everything so far: the last `tail` lines, or all of it.
     fn read_past(&mut self, sink: &mut Batches<'_>) {
         let Some(tail) = self.options.tail else { return self.read_all(&mut Taker::Batches(sink)) };
-        let mut last = Last { kept: VecDeque::new(), lines: 0, most: tail };
-        self.read_all(&mut Taker::Last(&mut last));
+        let last = self.read_end(tail).unwrap_or_else(|| {
+            let mut last = Last::new(tail);
+            self.read_all(&mut Taker::Last(&mut last));
+            last
+        });
         // What belongs to a line whose beginning is gone goes with it.
         for entry in last.kept.into_iter().skip_while(|entry| tail == 0 || entry.continues) {
             sink.push(entry);
         }
         sink.flush();
+    }
+
+    /// The last lines, if they are all near the end of the current file: of a large log nothing else is read.
+    /// `None` when more has to be looked at.
+    fn read_end(&mut self, tail: u64) -> Option<Last> {
+        let identity = self.files.identities().pop()?;
+        let mut reach = END_LENGTH_MIN;
+        loop {
+            self.is_cut = [false, false];
+            let mut source = self.files.open(&identity)?;
+            if !source.go_near_end(reach) {
+                return None;
+            }
+            self.turn_to(source);
+            self.skip_to_entry();
+            let mut last = Last::new(tail);
+            self.drain(&mut Taker::Last(&mut last));
+            // With one line more than is wanted it is certain where the first one begins that is.
+            if last.seen > tail {
+                return Some(last);
+            }
+            reach = reach.saturating_mul(4);
+        }
+    }
+
+    /// Leaves out what is left of an entry in whose middle the reading has begun.
+    fn skip_to_entry(&mut self) {
+        loop {
+            if let Some(length) = self.decoder.rest_of_entry(&self.buffer) {
+                self.buffer.drain(..length);
+                return;
+            }
+            self.buffer.clear();
+            let Some(source) = &mut self.current else { return };
+            if source.fill(&mut self.buffer) == 0 {
+                return;
+            }
+        }
     }
 
     fn read_all(&mut self, taker: &mut Taker<'_, '_>) {
@@ -227,8 +275,17 @@ impl<'a> Reader<'a> {
 /// The last lines so far.
 struct Last {
     kept: VecDeque<LogEntry>,
+    /// How many are kept.
     lines: u64,
     most: u64,
+    /// How many there were.
+    seen: u64,
+}
+
+impl Last {
+    fn new(most: u64) -> Self {
+        Self { kept: VecDeque::new(), lines: 0, most, seen: 0 }
+    }
 }
 
 /// Who takes what is read.
@@ -241,8 +298,9 @@ impl Taker<'_, '_> {
     fn take(&mut self, entry: LogEntry) {
         match self {
             Self::Batches(batches) => batches.push(entry),
-            Self::Last(Last { kept, lines, most }) => {
+            Self::Last(Last { kept, lines, most, seen }) => {
                 *lines += u64::from(!entry.continues);
+                *seen += u64::from(!entry.continues);
                 kept.push_back(entry);
                 while *lines > *most {
                     *lines -= u64::from(kept.pop_front().is_some_and(|entry| !entry.continues));

@@ -279,3 +279,40 @@ fn times_and_streams_are_chosen() {
     past(&mut fixture.reader(&options), &mut lines);
     assert!(lines.is_empty());
 }
+
+#[test]
+fn the_last_lines_of_a_large_log_are_found_without_reading_it() {
+    for format in FORMATS {
+        let fixture = Fixture::new(format);
+        fixture.say("first\n");
+        // More than anybody could read: an eighth of an exabyte without a block on the disk.
+        OpenOptions::new().write(true).open(fixture.path()).unwrap().set_len(1 << 42).unwrap();
+        for number in 0..9000 {
+            fixture.say(&format!("line {number}\n"));
+        }
+        let last = fixture.all(Some(3));
+        assert_eq!(last, ["line 8997\n", "line 8998\n", "line 8999\n"], "{format:?}");
+        assert_eq!(fixture.all(Some(5000)).len(), 5000);
+        assert_eq!(fixture.all(Some(0)).len(), 0);
+    }
+}
+
+#[test]
+fn the_last_lines_are_the_same_wherever_the_reading_begins() {
+    for format in FORMATS {
+        let fixture = Fixture::new(format);
+        let piece = "x".repeat(PIECE_LENGTH_MAX);
+        for number in 0..40 {
+            fixture.say(&format!("short {number}\n"));
+            (0..number % 7).for_each(|_| fixture.say(&piece));
+            fixture.say(&format!("end {number}\n"));
+        }
+        let whole = fixture.all(None);
+        for tail in 0..85 {
+            let last = fixture.all(Some(tail));
+            assert_eq!(last, whole[whole.len() - last.len()..], "{format:?} {tail}");
+            let lines = last.iter().filter(|line| line.ends_with('\n')).count() as u64;
+            assert_eq!(lines, tail.min(80), "{format:?} {tail}");
+        }
+    }
+}
