@@ -80,6 +80,11 @@ pub fn number(long: &'static str, help: &'static str) -> Arg {
     text(long, "int", help).value_parser(parse_integer)
 }
 
+/// A flag with a duration such as `1m30s`, in nanoseconds.
+pub fn duration(long: &'static str, help: &'static str) -> Arg {
+    text(long, "duration", help).value_parser(parse_duration)
+}
+
 /// A flag with a size such as `512m`, in bytes.
 pub fn bytes(long: &'static str, help: &'static str) -> Arg {
     text(long, "bytes", help).value_parser(parse_bytes)
@@ -225,6 +230,10 @@ fn parse_bytes(text: &str) -> Result<i64, ValueError> {
         return Ok(-1);
     }
     size::parse_binary(text).map_err(|error| ValueError { message: error.to_string() })
+}
+
+fn parse_duration(text: &str) -> Result<i64, ValueError> {
+    mica_model::duration::parse_duration(text).map_err(|error| ValueError { message: error.to_string() })
 }
 
 fn parse_filter(text: &str) -> Result<String, ValueError> {

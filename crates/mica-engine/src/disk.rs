@@ -271,6 +271,11 @@ impl ContainerDisk {
         self.directory.join("exit.json")
     }
 
+    /// What was last known of its health.
+    pub(crate) fn health(&self) -> PathBuf {
+        self.directory.join("health.json")
+    }
+
     /// There when somebody has ended the container, so that it is not started again.
     pub(crate) fn stop_mark(&self) -> PathBuf {
         self.directory.join("stopped")

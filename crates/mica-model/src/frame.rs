@@ -33,6 +33,8 @@ pub enum FrameKind {
     Detach = 20,
     /// The container could not be started: the payload is a UTF-8 message with its kind first.
     Failed = 21,
+    /// The container was frozen (one byte, 1) or thawed (0) (client to monitor).
+    Pause = 22,
 }
 
 /// A decoded header.
@@ -85,6 +87,7 @@ impl FrameHeader {
             19 => FrameKind::Started,
             20 => FrameKind::Detach,
             21 => FrameKind::Failed,
+            22 => FrameKind::Pause,
             kind => return Err(FrameError::Kind { kind }),
         };
         let length = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]) as usize;

@@ -72,6 +72,7 @@ fn plan(
         joined: Vec::new(),
         held: None,
         ends_with_clients: false,
+        health: None,
         companion: None,
     })
 }

@@ -84,14 +84,27 @@ pub(crate) fn ended(run_directory: &Path) -> impl FnOnce(RuntimeError) -> Runtim
 
 /// Changes the size of the container's terminal.
 pub fn resize(run_directory: &Path, size: TerminalSize) -> Result<(), RuntimeError> {
-    let mut stream = attach(run_directory, &Hello::default())?;
     let [a, b] = size.rows.to_be_bytes();
     let [c, d] = size.columns.to_be_bytes();
     let mut frame = FrameHeader::new(FrameKind::Resize, 4).encode().to_vec();
     frame.extend([a, b, c, d]);
-    // Answered by nothing: the monitor obeys frames in their order, and leaving is the next one.
-    frame.extend(FrameHeader::new(FrameKind::Detach, 0).encode());
-    stream.write_all(&frame).map_err(|source| RuntimeError::Talk { source })?;
+    tell(run_directory, frame)
+}
+
+/// Tells the monitor that the container was frozen or thawed, because it probes nobody who cannot answer;
+/// waits until it has taken that in.
+pub fn note_pause(run_directory: &Path, is_paused: bool) -> Result<(), RuntimeError> {
+    let mut frame = FrameHeader::new(FrameKind::Pause, 1).encode().to_vec();
+    frame.push(u8::from(is_paused));
+    tell(run_directory, frame)
+}
+
+/// Sends a frame that is answered by nothing and waits until it was obeyed: frames are obeyed in their
+/// order, and leaving is the next one.
+fn tell(run_directory: &Path, mut frames: Vec<u8>) -> Result<(), RuntimeError> {
+    let mut stream = attach(run_directory, &Hello::default())?;
+    frames.extend(FrameHeader::new(FrameKind::Detach, 0).encode());
+    stream.write_all(&frames).map_err(|source| RuntimeError::Talk { source })?;
     stream.read_to_end(&mut Vec::new()).map_err(|source| RuntimeError::Talk { source })?;
     Ok(())
 }

@@ -3,9 +3,9 @@
 use crate::companion::CompanionOrder;
 use crate::control::{Target, ended};
 use crate::error::{SetupError, SetupStep};
-use crate::order::{self, Birth, ChildOrder, ContainerJob, Job, MonitorOrder, StartedMessage};
+use crate::order::{self, Birth, ChildOrder, ContainerJob, HealthOrder, Job, MonitorOrder, StartedMessage};
 use crate::plan::{IdMaps, root_of};
-use crate::{ExecPlan, LogPlan, RuntimeError, StartPlan, cgroup, sealed};
+use crate::{ExecPlan, HealthPlan, LogPlan, RuntimeError, StartPlan, cgroup, sealed};
 use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
 use mica_model::{ContainerId, Timestamp};
 use rustix::fd::{AsFd, BorrowedFd};
@@ -115,9 +115,9 @@ impl Launcher {
     /// Hands the plan over and waits until the program runs or cannot run.
     pub fn start(self, plan: StartPlan) -> Result<Started, RuntimeError> {
         let run_directory = plan.run_directory.clone();
-        let (monitor, child, kept) = orders(plan);
+        let (monitor, child, kept) = orders(plan)?;
         let descriptors: Vec<BorrowedFd<'_>> = kept.iter().map(AsFd::as_fd).collect();
-        order::send(&self.socket, &monitor, &child, &descriptors)?;
+        order::send(&self.socket, &monitor, &child.encoded()?, &descriptors)?;
         let message = self.await_start().map_err(|error| in_use(error, &run_directory))?;
         Ok(Started {
             pid: message.pid,
@@ -153,7 +153,7 @@ pub(crate) fn default_cgroup(id: &str) -> String {
 
 /// Divides a plan into what the monitor and what the child must know, and the descriptors: those of
 /// joined namespaces, the one that is held, the companion's.
-fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<OwnedFd>) {
+fn orders(plan: StartPlan) -> Result<(MonitorOrder, ChildOrder, Vec<OwnedFd>), RuntimeError> {
     let container = plan.container;
     let cgroup =
         if container.cgroup.is_empty() { default_cgroup(plan.id.as_str()) } else { container.cgroup.clone() };
@@ -184,6 +184,7 @@ fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<OwnedFd>) {
         attach: plan.attach,
         after_exit: plan.after_exit.map(Into::into),
         ends_with_clients: plan.ends_with_clients,
+        health: plan.health.map(|health| health_order(health, container.id_maps.is_some())).transpose()?,
         companion: companion.map(|(order, descriptor_count)| CompanionOrder { order, descriptor_count }),
     };
     let child = ChildOrder {
@@ -199,7 +200,14 @@ fn orders(plan: StartPlan) -> (MonitorOrder, ChildOrder, Vec<OwnedFd>) {
             init: plan.init,
         }),
     };
-    (monitor, child, descriptors)
+    Ok((monitor, child, descriptors))
+}
+
+/// What the monitor needs of a plan for probes.
+fn health_order(plan: HealthPlan, is_mapped: bool) -> Result<HealthOrder, RuntimeError> {
+    let HealthPlan { schedule, process, user, groups, events, kept_file } = plan;
+    let child = ChildOrder { process, user, groups, terminal_size: None, is_mapped, container: None };
+    Ok(HealthOrder { schedule, child: child.encoded()?, events, kept_file })
 }
 
 /// Starts a further process in a running container.
@@ -227,6 +235,7 @@ pub fn exec_with(program: &Path, run_directory: &Path, plan: ExecPlan) -> Result
         attach: plan.attach,
         after_exit: None,
         ends_with_clients: false,
+        health: None,
         companion: None,
     };
     let child = ChildOrder {
@@ -237,7 +246,7 @@ pub fn exec_with(program: &Path, run_directory: &Path, plan: ExecPlan) -> Result
         is_mapped: mapped_root.is_some(),
         container: None,
     };
-    order::send(&launcher.socket, &monitor, &child, &[target.pidfd.as_fd()])?;
+    order::send(&launcher.socket, &monitor, &child.encoded()?, &[target.pidfd.as_fd()])?;
     let message = launcher.await_start().map_err(|error| not_running(error, run_directory))?;
     Ok(ExecStarted {
         pid: message.pid,

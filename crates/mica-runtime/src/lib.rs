@@ -9,6 +9,7 @@ mod cgroup;
 mod companion;
 mod control;
 mod error;
+mod health;
 mod init;
 mod launcher;
 mod monitor;
@@ -22,18 +23,20 @@ mod stats;
 
 pub use companion::{Companion, CompanionPlan, MakeCompanion};
 pub use control::{
-    attach, cleanup, end_orphan, has_realtime_limits, is_paused, kill, namespace, pause, processes, resize,
-    resume, root, update_resources,
+    attach, cleanup, end_orphan, has_realtime_limits, is_paused, kill, namespace, note_pause, pause,
+    processes, resize, resume, root, update_resources,
 };
 pub use error::{RuntimeError, SetupError, SetupStep};
+pub use health::{HealthRecord, HealthSchedule, HealthStatus, ProbeResult, health};
+pub use init::visit;
 pub use launcher::{ExecStarted, Launcher, Started, exec, exec_with, spawn_aside};
 pub use monitor::log_file_identity;
 pub use plan::{
-    AfterExit, Attach, BlockLimits, CapabilitySets, ContainerPlan, EventPlan, ExecPlan, Hello,
-    JoinedNamespace, JournaldPlan, Limit, LogDriver, LogFilePlan, LogPlan, MountKind, MountPlan,
-    NamespaceKind, Overflow, PlanError, ProcessPlan, Resources, RootPlan, SUBPATH_OPTION, StartPlan,
-    StdinPlan, SyslogAddress, SyslogFormat, SyslogPlan, TerminalSize, Throttle, ThrottleKind,
-    holds_capability,
+    AfterExit, Attach, BlockLimits, CapabilitySets, ContainerPlan, EventPlan, ExecPlan, HealthEvents,
+    HealthPlan, Hello, JoinedNamespace, JournaldPlan, Limit, LogDriver, LogFilePlan, LogPlan, MountKind,
+    MountPlan, NamespaceKind, Overflow, PlanError, ProcessPlan, Resources, RootPlan, SHARED_MEMORY,
+    SUBPATH_OPTION, StartPlan, StdinPlan, SyslogAddress, SyslogFormat, SyslogPlan, TerminalSize, Throttle,
+    ThrottleKind, holds_capability,
 };
 pub use restart::{
     RestartPlan, RestartPolicy, StopMark, forget_stop, mark_stopped, set_restart_policy, stop_mark,

@@ -6,10 +6,11 @@
 
 use crate::companion::CompanionOrder;
 use crate::plan::{
-    AfterExit, DeviceRules, EventPlan, LogPlan, NamespacePlan, ProcessPlan, Resources, RootPlan,
+    AfterExit, DeviceRules, EventPlan, HealthEvents, LogPlan, NamespacePlan, ProcessPlan, Resources, RootPlan,
 };
 use crate::{
-    Attach, ContainerPlan, NamespaceKind, RestartPlan, RuntimeError, StdinPlan, TerminalSize, cgroup,
+    Attach, ContainerPlan, HealthSchedule, NamespaceKind, RestartPlan, RuntimeError, StdinPlan, TerminalSize,
+    cgroup,
 };
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -45,8 +46,19 @@ pub(crate) struct MonitorOrder {
     pub(crate) after_exit: Option<LastCommand>,
     /// See [`crate::StartPlan::ends_with_clients`].
     pub(crate) ends_with_clients: bool,
+    pub(crate) health: Option<HealthOrder>,
     /// Its descriptors are the last of the message.
     pub(crate) companion: Option<CompanionOrder>,
+}
+
+/// [`crate::HealthPlan`], the probe's part ready to be sent.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HealthOrder {
+    pub(crate) schedule: HealthSchedule,
+    /// A [`ChildOrder`].
+    pub(crate) child: Vec<u8>,
+    pub(crate) events: HealthEvents,
+    pub(crate) kept_file: PathBuf,
 }
 
 /// What kind of process the monitor looks after.
@@ -118,21 +130,28 @@ pub(crate) struct StartedMessage {
     pub(crate) warnings: Vec<String>,
 }
 
+impl ChildOrder {
+    /// As it travels.
+    pub(crate) fn encoded(&self) -> Result<Vec<u8>, RuntimeError> {
+        let encode = |source| RuntimeError::Encode { what: "the plan of the process", source };
+        postcard::to_stdvec(self).map_err(encode)
+    }
+}
+
 /// Sends the message.
 pub(crate) fn send(
     socket: &UnixStream,
     monitor: &MonitorOrder,
-    child: &ChildOrder,
+    child: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<(), RuntimeError> {
-    let encode = |what| move |source| RuntimeError::Encode { what, source };
-    let monitor = postcard::to_stdvec(monitor).map_err(encode("the plan of the monitor"))?;
-    let child = postcard::to_stdvec(child).map_err(encode("the plan of the process"))?;
+    let encode = |source| RuntimeError::Encode { what: "the plan of the monitor", source };
+    let monitor = postcard::to_stdvec(monitor).map_err(encode)?;
     let mut message = Vec::with_capacity(8 + monitor.len() + child.len());
     message.extend_from_slice(&(monitor.len() as u32).to_le_bytes());
     message.extend_from_slice(&(child.len() as u32).to_le_bytes());
     message.extend_from_slice(&monitor);
-    message.extend_from_slice(&child);
+    message.extend_from_slice(child);
     let talk = |source: std::io::Error| RuntimeError::Talk { source };
     let (first, more) = descriptors.split_at(descriptors.len().min(DESCRIPTORS_MAX));
     let sent = send_with(socket.as_fd(), &message, first).map_err(|errno| talk(errno.into()))?;

@@ -11,4 +11,5 @@ pub mod network;
 pub mod overlay_mount;
 pub mod process;
 pub mod seccomp;
+pub mod seclusion;
 pub mod signal;

@@ -2,14 +2,13 @@
 //! in which mount namespace, if any, it is attached.
 
 use crate::attribute;
+use crate::seclusion::Seclusion;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags,
-    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount as mount_at,
-    mount_change, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, mount as mount_at, open_tree,
 };
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -163,37 +162,6 @@ fn options(layers: &OverlayLayers<'_>, held: &mut Vec<OwnedFd>) -> io::Result<Ve
         }
     }
     if options.len() >= OPTIONS_LENGTH_MAX { Err(Errno::TOOBIG.into()) } else { Ok(options) }
-}
-
-/// The calling thread in a mount namespace of its own.
-#[derive(Debug)]
-struct Seclusion {
-    namespace: OwnedFd,
-    directory: OwnedFd,
-}
-
-impl Seclusion {
-    fn enter() -> io::Result<Self> {
-        let open = |path: &str, flags| openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty());
-        let namespace = open("/proc/thread-self/ns/mnt", OFlags::RDONLY)?;
-        let directory = open(".", OFlags::PATH | OFlags::DIRECTORY)?;
-        crate::process::unshare_mounts()?;
-        let seclusion = Self { namespace, directory };
-        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        Ok(seclusion)
-    }
-
-    fn leave(&self) -> io::Result<()> {
-        move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
-        Ok(rustix::process::fchdir(&self.directory)?)
-    }
-}
-
-impl Drop for Seclusion {
-    /// On the ways of errors; after [`Self::leave`] it changes nothing.
-    fn drop(&mut self) {
-        let _ = self.leave();
-    }
 }
 
 /// The path as fsconfig takes it. A long one, and one with characters that some kernel versions

@@ -112,3 +112,44 @@ fn privileged_a_reader_that_does_not_read_holds_nothing_up() {
     let _ = std::process::Command::new("pkill").args(["-P", &stuck.id().to_string()]).status();
     stuck.wait().unwrap();
 }
+
+/// Open descriptors and threads of a process.
+fn held_by(pid: &str) -> (usize, usize) {
+    let count = |what: &str| std::fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count();
+    (count("fd"), count("task"))
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_readers_that_vanish_leave_nothing_with_the_monitor() {
+    let world = World::with_busybox();
+    let script = "echo ready; while read word; do echo $word; done";
+    world.mica(["run", "-d", "-i", "--name", "box", "busybox", "sh", "-c", script]).success();
+    world.await_log("box", "ready");
+    let pid = world.inspect("box", "{{.State.Pid}}");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let monitor = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap().to_owned();
+    let before = held_by(&monitor);
+    let hello = || {
+        let mut reader = world.invoke(["attach", "box"]).spawn();
+        let mut input = reader.stdin().unwrap();
+        writeln!(input, "hello").unwrap();
+        reader.stdout_until("hello", SOON);
+        (reader, input)
+    };
+    let (present, input) = hello();
+    assert!(held_by(&monitor).0 > before.0, "one that is there is noticed");
+    present.signal(rustix::process::Signal::KILL);
+    drop((present, input));
+    for _ in 0..60 {
+        let (mut reader, _input) = hello();
+        reader.signal(rustix::process::Signal::KILL);
+        reader.wait(SOON).code(137);
+    }
+    let deadline = std::time::Instant::now() + SOON;
+    while held_by(&monitor) != before {
+        assert!(std::time::Instant::now() < deadline, "{:?} instead of {before:?}", held_by(&monitor));
+    }
+    // What the last one fed ended with it, as docker has it of the first that feeds.
+    world.mica(["rm", "-f", "box"]).success();
+}

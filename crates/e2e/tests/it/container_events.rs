@@ -64,3 +64,38 @@ fn privileged_a_life_is_told_in_order() {
         ]
     );
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_reader_that_sleeps_misses_nothing() {
+    use rustix::process::Signal;
+    use std::time::Duration;
+    const COUNT: usize = 120;
+    let world = World::with_busybox();
+    let format = "{{.Action}} {{.Actor.Attributes.name}}";
+    let mut reader = world.invoke(["events", "--filter", "type=container", "--format", format]).spawn();
+    world.mica(["create", "--name", "first", "busybox", "true"]).success();
+    reader.stdout_until("create first", Duration::from_secs(20));
+    reader.signal(Signal::STOP);
+    for number in 0..COUNT {
+        world
+            .mica(["run", "--rm", "--network", "none", "--name", &format!("c{number}"), "busybox", "true"])
+            .success();
+    }
+    reader.signal(Signal::CONT);
+    let last = format!("destroy c{}\n", COUNT - 1);
+    let told = reader.stdout_until(&last, Duration::from_secs(30));
+    let told: Vec<&str> = told.lines().skip(1).collect();
+    let expected: Vec<String> = (0..COUNT)
+        .flat_map(|number| {
+            ["create", "attach", "start", "die", "destroy"].map(|action| format!("{action} c{number}"))
+        })
+        .collect();
+    assert_eq!(told, expected);
+    reader.signal(Signal::KILL);
+    reader.wait(Duration::from_secs(20)).code(137);
+    // Who comes later reads the same from the disk.
+    let words =
+        ["events", "--since", "1h", "--until", "0s", "--filter", "type=container", "--format", format];
+    assert_eq!(world.mica(words).success().lines()[1..], expected[..]);
+}

@@ -126,3 +126,50 @@ fn privileged_run_without_a_terminal_refuses_to_make_one() {
         .failure()
         .stderr_contains("the input device is not a TTY");
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_command_without_room_for_files_or_processes_fails_clearly_and_leaves_nothing() {
+    let world = World::with_busybox();
+    let mut codes = std::collections::BTreeSet::new();
+    for limit in [4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 64] {
+        let nofile = format!("--nofile={limit}");
+        let words = ["run", "--rm", "--network", "none", "busybox", "true"];
+        let output = world.invoke_by("prlimit", &[&nofile], words).run();
+        codes.insert(output.code);
+        if output.code != 0 {
+            let told = output.stderr();
+            assert!(!told.is_empty() && !told.contains("panicked"), "{limit}: {}", output.describe());
+        }
+    }
+    assert!(codes.contains(&0) && codes.len() > 1, "{codes:?}");
+    world.mica(["run", "--rm", "busybox", "echo", "well"]).success().stdout_is("well\n");
+    assert!(world.mica(["ps", "-aq"]).success().lines().is_empty());
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_the_engine_s_own_files_are_never_put_where_a_planted_link_leads() {
+    let world = World::with_busybox();
+    let canary = world.scratch().join("canary");
+    std::fs::write(&canary, "untouched").unwrap();
+    let plant = format!(
+        "for name in hosts hostname resolv.conf; do ln -s ../../../../../../..{}.$name /etc2/$name; done",
+        canary.display()
+    );
+    world.mica(["run", "--rm", "-v", "etc:/etc2", "busybox", "sh", "-c", &plant]).success();
+    // Found inside the container, or not at all.
+    let script = "cat /etc/hostname; ls -l /etc/hosts";
+    let output = world.mica(["run", "--rm", "-h", "inside", "-v", "etc:/etc", "busybox", "sh", "-c", script]);
+    assert!(
+        output.code == 0 && output.stdout().starts_with("inside\n") || output.code == 125,
+        "{}",
+        output.describe()
+    );
+    assert_eq!(std::fs::read_to_string(&canary).unwrap(), "untouched");
+    for name in ["hosts", "hostname", "resolv.conf"] {
+        let mut planted = canary.clone().into_os_string();
+        planted.push(format!(".{name}"));
+        assert!(!std::path::Path::new(&planted).exists(), "{planted:?}");
+    }
+}

@@ -126,3 +126,72 @@ fn privileged_a_cgroup_lies_where_it_is_to_lie() {
     world.mica(["create", "--name", "noted", "--annotation", "a.b/c=d=e", "busybox", "true"]).success();
     assert_eq!(world.inspect("noted", "{{json .HostConfig.Annotations}}"), "{\"a.b/c\":\"d=e\"}");
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_memory_of_another_container_is_shared_if_that_lets_it() {
+    let world = World::with_busybox();
+    let script = "echo one > /dev/shm/word; echo ready; sleep 1000";
+    world
+        .mica([
+            "run",
+            "-d",
+            "--name",
+            "donor",
+            "--ipc",
+            "shareable",
+            "--shm-size",
+            "3m",
+            "busybox",
+            "sh",
+            "-c",
+            script,
+        ])
+        .success();
+    world.await_log("donor", "ready");
+    let join = ["--ipc", "container:donor"];
+    let run = |name: &str, command: &str| {
+        let words = ["run", "--name", name].into_iter().chain(join).chain(["busybox", "sh", "-c", command]);
+        world.mica(words).success().line()
+    };
+    let own = world.mica(["exec", "donor", "readlink", "/proc/self/ns/ipc"]).success().line();
+    assert_eq!(run("first", "readlink /proc/self/ns/ipc"), own);
+    assert_eq!(run("second", "cat /dev/shm/word; echo two > /dev/shm/word"), "one");
+    world.mica(["exec", "donor", "cat", "/dev/shm/word"]).success().stdout_is("two\n");
+    assert_eq!(run("third", "df -k /dev/shm | tail -n 1 | awk '{print $2}'"), "3072");
+    let mode = format!("container:{}", world.inspect("donor", "{{.Id}}"));
+    assert_eq!(world.inspect("first", "{{.HostConfig.IpcMode}}"), mode);
+    // One who joined may be joined, and what the donor has done with its directory leads nobody astray.
+    world
+        .mica(["run", "-d", "--name", "link", "--ipc", "container:donor", "busybox", "sleep", "1000"])
+        .success();
+    let words = ["run", "--rm", "--ipc", "container:link", "busybox", "cat", "/dev/shm/word"];
+    world.mica(words).success().stdout_is("two\n");
+    world.sleeper("closed");
+    world
+        .mica(["run", "--rm", "--ipc", "container:closed", "busybox", "true"])
+        .code(125)
+        .stderr_contains("non-shareable IPC (hint: use IpcMode:shareable for the donor container)");
+    world.mica(["rm", "-f", "donor"]).success();
+    // The memory lives as long as somebody has it.
+    world.mica(["exec", "link", "cat", "/dev/shm/word"]).success().stdout_is("two\n");
+    world.mica(["run", "--ipc", "container:none", "busybox", "true"]).code(125).stderr_contains("none");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_container_that_was_joined_by_its_memory_can_end_first() {
+    let world = World::with_busybox();
+    world.mica(["run", "-d", "--name", "donor", "--ipc", "shareable", "busybox", "sleep", "1000"]).success();
+    let words = ["run", "-d", "--name", "again", "--restart", "always", "--ipc", "container:donor"];
+    world
+        .mica(words.into_iter().chain(["busybox", "sh", "-c", "echo x >> /dev/shm/lives; sleep 0.2"]))
+        .success();
+    world.mica(["stop", "-t", "0", "donor"]).success();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while world.inspect("again", "{{.RestartCount}}").parse::<u32>().unwrap() < 2 {
+        assert!(std::time::Instant::now() < deadline, "{}", world.inspect("again", "{{json .State}}"));
+    }
+    world.mica(["rm", "-f", "again"]).success();
+    world.mica(["start", "donor"]).success();
+}

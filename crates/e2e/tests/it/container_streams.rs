@@ -157,3 +157,54 @@ fn privileged_a_link_named_docker_is_docker() {
         world.invoke_by(link.to_str().unwrap(), &["run", "--no-such-flag", "--"], [] as [&str; 0]).run();
     output.code(125).stderr_contains("docker run --help");
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_container_whose_feeder_vanishes_sees_the_end_of_its_input() {
+    let world = World::with_busybox();
+    let script = "head -c 5 > /dev/null; echo begun; cat > /dev/null; echo ended; exit 6";
+    let mut feeder = world.invoke(["run", "-i", "--name", "box", "busybox", "sh", "-c", script]).spawn();
+    let mut input = feeder.stdin().unwrap();
+    std::io::Write::write_all(&mut input, b"hello and more").unwrap();
+    feeder.stdout_until("begun", SOON);
+    feeder.signal(Signal::KILL);
+    feeder.wait(SOON).code(137);
+    world.mica(["wait", "box"]).success().stdout_is("6\n");
+    world.mica(["logs", "box"]).success().stdout_is("begun\nended\n");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_much_passes_through_a_reader_that_takes_its_time_in_flat_memory() {
+    const LENGTH: usize = 96 << 20;
+    let world = World::with_busybox();
+    let mut command = world.invoke(["run", "--name", "box", "-i", "busybox", "cat"]).spawn();
+    let mut input = command.stdin().unwrap();
+    let feeder = std::thread::spawn(move || {
+        let block = vec![b'x'; 1 << 20];
+        (0..LENGTH >> 20).for_each(|_| std::io::Write::write_all(&mut input, &block).unwrap());
+    });
+    let peak = |pid: &str| -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    command.stdout_until("xxxx", SOON);
+    let pid = world.inspect("box", "{{.State.Pid}}");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let monitor = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap().to_owned();
+    let client = command.pid().to_string();
+    let (mut most_of_monitor, mut most_of_client) = (0, 0);
+    while !feeder.is_finished() {
+        most_of_monitor = most_of_monitor.max(peak(&monitor));
+        most_of_client = most_of_client.max(peak(&client));
+        std::thread::yield_now();
+    }
+    feeder.join().unwrap();
+    let output = command.wait(std::time::Duration::from_secs(120));
+    assert_eq!(output.success().stdout.len(), LENGTH);
+    assert!(
+        most_of_monitor < 24 << 10 && most_of_client < 48 << 10,
+        "{most_of_monitor} {most_of_client} KiB"
+    );
+}

@@ -338,3 +338,84 @@ fn privileged_a_start_that_fails_leaves_what_a_create_made() {
     world.mica(["start", "-a", "box"]).success();
     assert_eq!(fs::metadata(world.root().join("volume/vol/_data")).unwrap().uid(), 0);
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_the_host_s_proc_and_sys_may_be_mounted_as_they_are_and_nothing_else_on_proc() {
+    let world = World::with_busybox();
+    let own = format!("/proc/{}/stat", std::process::id());
+    world.mica(["run", "--rm", "-v", "/proc:/proc", "busybox", "test", "-e", &own]).success();
+    world
+        .mica(["run", "--rm", "-v", "/proc:/proc:ro", "busybox", "cat", "/proc/kcore"])
+        .success()
+        .stdout_is("");
+    world.mica([
+        "run",
+        "--rm",
+        "-v",
+        "/proc:/host",
+        "-v",
+        "/sys:/sys",
+        "busybox",
+        "test",
+        "-e",
+        &format!("/host/{own}"),
+    ]);
+    world.mica(["run", "--rm", "-v", "/sys:/sys", "busybox", "test", "-d", "/sys/kernel"]).success();
+    world.mica(["run", "--rm", "-v", "/dev:/dev", "busybox", "test", "-c", "/dev/null"]).success();
+    let scratch = world.scratch();
+    for place in ["/proc", "/proc/sys"] {
+        let bind = format!("{}:{place}", scratch.display());
+        world.mica(["run", "--rm", "-v", &bind, "busybox", "true"]).code(125).stderr_contains("inside /proc");
+    }
+    world.mica(["run", "--rm", "-v", "/proc:/proc/sys", "busybox", "true"]).code(125);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_mounts_of_the_host_reach_who_wants_to_hear_of_them() {
+    let world = World::with_busybox();
+    let source = world.scratch().join("source");
+    fs::create_dir_all(source.join("later")).unwrap();
+    // In a mount namespace of its own, so that the machine's mounts stay as they are.
+    let script = r#"
+        set -e
+        mica="$0"; source="$1"
+        mount -t tmpfs host "$source"; mount --make-shared "$source"; mkdir "$source/later" "$source/back"
+        for mode in rprivate rslave rshared; do
+            "$mica" run -d --network none --name $mode --cap-add SYS_ADMIN --security-opt seccomp=unconfined                 -v "$source:/seen:$mode" busybox sleep 1000 > /dev/null
+        done
+        mount -t tmpfs later "$source/later"; touch "$source/later/here"
+        for mode in rprivate rslave rshared; do
+            "$mica" exec $mode test -e /seen/later/here && echo "$mode hears" || echo "$mode hears nothing"
+        done
+        for mode in rslave rshared; do
+            "$mica" exec $mode mount -t tmpfs back /seen/back
+            "$mica" exec $mode touch /seen/back/$mode
+            test -e "$source/back/$mode" && echo "$mode is heard" || echo "$mode is not heard"
+        done
+        "$mica" rm -f rprivate rslave rshared > /dev/null
+        umount -R "$source"
+        mkdir -p "$source/x"; mount -t tmpfs alone "$source/x"; mount --make-private "$source/x"
+        "$mica" run --rm --network none -v "$source/x:/seen:rshared" busybox true 2>&1 || echo refused
+        umount "$source/x"
+    "#;
+    let mut run = std::process::Command::new("unshare");
+    run.args(["--mount", "--propagation", "private", "sh", "-c", script])
+        .arg(e2e::fixture::binary())
+        .arg(&source);
+    run.env("MICA_ROOT", world.root()).env("MICA_RUN", world.run_directory());
+    let output = run.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    for line in [
+        "rprivate hears nothing",
+        "rslave hears\n",
+        "rshared hears\n",
+        "rslave is not heard",
+        "rshared is heard",
+        "refused",
+    ] {
+        assert!(told.contains(line), "{line}: {output:?}");
+    }
+    assert!(told.contains("but it is not a shared mount"), "{told}");
+}

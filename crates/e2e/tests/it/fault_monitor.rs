@@ -186,3 +186,30 @@ fn privileged_who_outlives_its_monitor_by_another_user_ends_with_the_first_look(
     world.mica(["rm", "-f", "free"]).success();
     check_invariants(&world);
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_monitor_whose_limit_of_files_is_lowered_goes_on_and_does_not_spin() {
+    let world = World::with_busybox();
+    let script = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.1; done";
+    let id = world.mica(["run", "-d", "--name", "box", "busybox", "sh", "-c", script]).success().line();
+    world.await_log("box", "ready");
+    let monitor = monitor_of(&id).unwrap();
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let limit = rustix::process::Rlimit { current: Some(1), maximum: most };
+    rustix::process::prlimit(Some(monitor), rustix::process::Resource::Nofile, limit).unwrap();
+    let ticks = || -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", monitor.as_raw_nonzero())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let before = ticks();
+    let begun = std::time::Instant::now();
+    world.mica(["exec", "box", "sleep", "1"]);
+    let limit = begun.elapsed().as_millis() as u64 / 20;
+    let spent = ticks() - before;
+    assert!(spent <= limit, "{spent} hundredths of a second of {}", begun.elapsed().as_millis() / 10);
+    world.mica(["stop", "box"]).success();
+    assert_eq!(state(&world, "box"), "exited 3 false 0");
+    world.mica(["logs", "box"]).success().stdout_is("ready\nbye\n");
+}

@@ -1,5 +1,6 @@
 //! Containers: what is asked for, what is listed, what `inspect` shows.
 
+pub use crate::types::health::{Health, HealthResult, Healthcheck};
 use crate::types::host_config::{HostConfig, PortBinding};
 use crate::types::network::{EndpointSettings, NetworkingConfig};
 use mica_model::Timestamp;
@@ -45,30 +46,6 @@ pub struct ContainerConfig {
     pub stop_timeout: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shell: Option<Vec<String>>,
-}
-
-/// How a container's health is found out; durations in nanoseconds.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-#[expect(missing_docs, reason = "the fields carry docker's names and meanings one for one")]
-pub struct Healthcheck {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub test: Vec<String>,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub interval: i64,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub timeout: i64,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub start_period: i64,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub start_interval: i64,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub retries: i64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-fn is_zero(number: &i64) -> bool {
-    *number == 0
 }
 
 /// `POST /containers/create`.
@@ -311,6 +288,8 @@ pub struct ContainerState {
     pub error: String,
     pub started_at: Timestamp,
     pub finished_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 /// `GET /containers/ID/json`.

@@ -5,6 +5,7 @@ pub mod build;
 pub mod container;
 pub mod event;
 pub mod exec;
+pub mod health;
 pub mod host_config;
 pub mod image;
 pub mod mount;

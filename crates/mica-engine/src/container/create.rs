@@ -319,7 +319,7 @@ fn merge_image_config(config: &mut ContainerConfig, image: &ImageConfig) {
         config.working_dir = defaults.working_dir;
     }
     config.stop_signal = config.stop_signal.take().or(defaults.stop_signal);
-    config.healthcheck = config.healthcheck.take().or(defaults.healthcheck);
+    config.healthcheck = crate::container::health::merge(config.healthcheck.take(), defaults.healthcheck);
     config.shell = config.shell.take().or(defaults.shell);
     if let Some(ports) = defaults.exposed_ports {
         config.exposed_ports.get_or_insert_default().extend(ports);
@@ -383,6 +383,7 @@ fn check_config(config: &ContainerConfig) -> Result<()> {
     if let Some(signal) = &config.stop_signal {
         crate::signal::parse(signal)?;
     }
+    crate::container::health::check(config.healthcheck.as_ref())?;
     check_host_name(&config.hostname)?;
     check_host_name(&config.domainname)
 }

@@ -40,10 +40,7 @@ impl Local {
     }
 
     fn announce(&self, record: &Record, action: &str, id: &str, request: &ExecRequest) {
-        // docker ends the program with a space, arguments or not.
-        let (program, arguments) =
-            request.command.split_first().map_or(("", &[][..]), |(program, rest)| (program.as_str(), rest));
-        let action = format!("{action}: {program} {}", arguments.join(" "));
+        let action = self::action(action, &request.command);
         self.events.append(&events::container(record, &action, &[("execID", id.to_owned())]));
     }
 
@@ -62,6 +59,14 @@ impl Local {
         ));
         Ok(())
     }
+}
+
+/// How an event names what is done with a command.
+pub(crate) fn action(action: &str, command: &[String]) -> String {
+    // docker ends the program with a space, arguments or not.
+    let (program, arguments) =
+        command.split_first().map_or(("", &[][..]), |(program, rest)| (program.as_str(), rest));
+    format!("{action}: {program} {}", arguments.join(" "))
 }
 
 fn exec_plan(
@@ -98,7 +103,7 @@ fn user(definition: &Definition, request: &ExecRequest) -> String {
     if request.user.is_empty() { definition.config.user.clone() } else { request.user.clone() }
 }
 
-fn process(engine: &Local, definition: &Definition, request: &ExecRequest) -> Result<ProcessPlan> {
+pub(crate) fn process(engine: &Local, definition: &Definition, request: &ExecRequest) -> Result<ProcessPlan> {
     if request.command.is_empty() {
         return Err(Error::invalid("No exec command specified"));
     }

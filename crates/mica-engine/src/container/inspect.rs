@@ -1,6 +1,7 @@
 //! `inspect` of a container.
 
 use crate::Local;
+use crate::container::health;
 use crate::container::record::{Definition, Record};
 use crate::container::spec::{MASKED_PATHS, READONLY_PATHS};
 use crate::disk::ContainerDisk;
@@ -19,6 +20,8 @@ impl Local {
         let disk = self.disk.container(&record.id);
         let observed = record.observe(&disk);
         let mut state = record.state(&observed);
+        state.health =
+            health::is_probed(&definition).then(|| health::of(&disk, &observed).map(health::shown)).flatten();
         let mut restart_count = observed.restarts;
         if observed.status == "exited"
             && let Some(exit) = mica_runtime::last_exit(&disk.exit(), disk.run())

@@ -1,5 +1,6 @@
 //! `ps`, `rename` and `container prune`.
 
+use crate::container::health;
 use crate::container::record::{Observed, Record};
 use crate::container::remove::RemovedVolumes;
 use crate::error::{Error, Result};
@@ -40,6 +41,7 @@ impl Local {
                 && sieve.wants(&record, &observed)
                 && sieve.wants_mounts(&mounts)
                 && sieve.wants_networks(self, &record)?
+                && sieve.wants_health(|| self.health_word(&record, &observed))
             {
                 let summary = self.summary(&record, &observed, options.size)?;
                 rows.push(ContainerSummary { mounts, ..summary });
@@ -121,11 +123,29 @@ impl Local {
             size_root_fs,
             labels: record.labels.clone(),
             state: observed.status.to_owned(),
-            status: status_words(observed, now()),
+            status: self.status_words(record, observed),
             host_config: SummaryHostConfig { network_mode: record.network_mode.clone() },
             mounts: Vec::new(),
             networks: self.listed_networks(record)?,
         })
+    }
+
+    /// The STATUS column.
+    fn status_words(&self, record: &Record, observed: &Observed) -> String {
+        let words = status_words(observed, now());
+        if observed.status != "running" {
+            return words;
+        }
+        match health::of(&self.disk.container(&record.id), observed) {
+            Some(health) => words + &health::words(health.status),
+            None => words,
+        }
+    }
+
+    /// How well a container is, in one word.
+    fn health_word(&self, record: &Record, observed: &Observed) -> &'static str {
+        let health = health::of(&self.disk.container(&record.id), observed);
+        health.map_or(health::NONE, |health| health.status.word())
     }
 
     /// Bytes of the writable layer, and of it with the image below.
@@ -271,11 +291,14 @@ impl<'a> Sieve<'a> {
             || self.filters.any_match("volume", |wanted| mounts.iter().any(|mount| is_meant(mount, wanted)))
     }
 
-    /// Whether a container without a health check or a service may be listed: none has any yet.
+    /// `health=`, which is asked only if somebody wants to know.
+    fn wants_health(&self, word: impl FnOnce() -> &'static str) -> bool {
+        !self.filters.contains("health") || self.filters.exact_match("health", word())
+    }
+
+    /// Whether a container that belongs to no service may be listed: none does.
     fn may_be_plain(&self) -> bool {
-        let filters = self.filters;
-        filters.exact_match("health", "none")
-            && filters.boolean("is-task", Some(false)).is_ok_and(|is_task| is_task != Some(true))
+        self.filters.boolean("is-task", Some(false)).is_ok_and(|is_task| is_task != Some(true))
     }
 
     fn wants(&self, record: &Record, observed: &Observed) -> bool {
@@ -296,7 +319,7 @@ impl<'a> Sieve<'a> {
     }
 }
 
-/// The STATUS column.
+/// The STATUS column without a word about health.
 pub(crate) fn status_words(observed: &Observed, now: Timestamp) -> String {
     let ago = |then: Timestamp| {
         let nanoseconds = u64::try_from(now.nanoseconds() - then.nanoseconds()).unwrap_or(0);

@@ -9,6 +9,7 @@ pub(crate) mod create;
 pub(crate) mod devices;
 pub(crate) mod exec;
 pub(crate) mod export;
+pub(crate) mod health;
 pub(crate) mod inspect;
 pub(crate) mod limits;
 pub(crate) mod list;

@@ -419,6 +419,7 @@ impl Record {
             error: self.error.clone(),
             started_at: observed.started,
             finished_at: if observed.has_process() { Timestamp::NEVER } else { observed.finished },
+            health: None,
         }
     }
 }

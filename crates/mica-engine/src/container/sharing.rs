@@ -27,15 +27,12 @@ impl Local {
         } else if !["", HOST].contains(&host.pid_mode.as_str()) {
             return refuse("PID", &host.pid_mode);
         }
-        if host.ipc_mode.starts_with(CONTAINER) {
-            return Err(Error::Unsupported {
-                what: "joining the IPC namespace of another container is not supported yet".to_owned(),
-            });
-        }
         if host.ipc_mode.is_empty() {
             "private".clone_into(&mut host.ipc_mode);
         }
-        if !["none", "private", "shareable", HOST].contains(&host.ipc_mode.as_str()) {
+        if let Some(other) = joined(&host.ipc_mode) {
+            host.ipc_mode = format!("{CONTAINER}{}", Record::find(&self.database(), other)?.id);
+        } else if !["none", "private", "shareable", HOST].contains(&host.ipc_mode.as_str()) {
             return refuse("IPC", &host.ipc_mode);
         }
         if !["", HOST].contains(&host.uts_mode.as_str()) {
@@ -52,19 +49,48 @@ impl Local {
 
     /// The namespaces of other containers, which must run.
     pub(crate) fn shared_namespaces(&self, host: &HostConfig) -> Result<Vec<JoinedNamespace>> {
-        let Some(other) = host.pid_mode.strip_prefix(CONTAINER) else { return Ok(Vec::new()) };
-        let other = Record::find(&self.database(), other)?;
+        let mut namespaces = Vec::new();
+        if let Some(other) = joined(&host.pid_mode) {
+            let other = Record::find(&self.database(), other)?;
+            namespaces.push(self.namespace_of(&other, NamespaceKind::Pid)?);
+        }
+        if let Some(other) = joined(&host.ipc_mode) {
+            let other = Record::find(&self.database(), other)?;
+            let mode = other.definition(&self.database())?.host_config.ipc_mode;
+            if !is_shareable(&mode) {
+                return Err(Error::invalid(format!(
+                    "can't join IPC of container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+                    other.id
+                )));
+            }
+            namespaces.push(self.namespace_of(&other, NamespaceKind::Ipc)?);
+            // Where its shared memory is taken from.
+            namespaces.push(self.namespace_of(&other, NamespaceKind::Mount)?);
+        }
+        Ok(namespaces)
+    }
+
+    fn namespace_of(&self, other: &Record, kind: NamespaceKind) -> Result<JoinedNamespace> {
         let disk = self.disk.container(&other.id);
         let observed = other.observe(&disk);
         if observed.status == "restarting" {
-            return Err(is_restarting(&other));
+            return Err(is_restarting(other));
         }
         if !observed.has_process() {
             return Err(Error::state(format!("container {} is not running", other.id)));
         }
-        let descriptor = mica_runtime::namespace(disk.run(), NamespaceKind::Pid)?;
-        Ok(vec![JoinedNamespace { kind: NamespaceKind::Pid, descriptor }])
+        Ok(JoinedNamespace { kind, descriptor: mica_runtime::namespace(disk.run(), kind)? })
     }
+}
+
+/// The container that a mode names.
+pub(crate) fn joined(mode: &str) -> Option<&str> {
+    mode.strip_prefix(CONTAINER)
+}
+
+/// Whether others may join the IPC namespace of a container with that mode.
+fn is_shareable(mode: &str) -> bool {
+    mode == "shareable" || mode == HOST || joined(mode).is_some()
 }
 
 /// Refuses names that could not be the container's own.

@@ -205,6 +205,10 @@ fn kernel_mounts(
         sharing::HOST => {
             Some(mount("/dev/shm", "bind", "/dev/shm", &["rbind", "rprivate", "nosuid", "noexec", "nodev"])?)
         }
+        mode if sharing::joined(mode).is_some() => {
+            let options = ["nosuid", "noexec", "nodev"];
+            Some(mount("/dev/shm", mica_runtime::SHARED_MEMORY, "shm", &options)?)
+        }
         _ => Some(mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm_size])?),
     };
     let mut mounts = vec![

@@ -189,6 +189,7 @@ impl Local {
             joined,
             held: None,
             ends_with_clients: false,
+            health: self.health_plan(record, definition)?,
             companion,
         };
         Ok((plan, warnings))

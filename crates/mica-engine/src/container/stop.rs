@@ -114,6 +114,7 @@ impl Local {
             "restarting" => return Err(is_restarting(&record)),
             _ => return Err(Error::state(format!("container {} is not running", record.id))),
         }
+        self.note_pause(&record, true)?;
         self.events.append(&events::container(&record, "pause", &[]));
         Ok(())
     }
@@ -126,6 +127,7 @@ impl Local {
             "paused" => mica_runtime::resume(disk.run())?,
             _ => return Err(Error::state(format!("Container {} is not paused", record.id))),
         }
+        self.note_pause(&record, false)?;
         self.events.append(&events::container(&record, "unpause", &[]));
         Ok(())
     }

@@ -39,6 +39,17 @@ impl Local {
         Ok(mounts)
     }
 
+    /// What of that outlives a run, for one who looks at a container that does not run.
+    pub(crate) fn kept_mounts(&self, definition: &Definition) -> Result<Vec<Mount>> {
+        let is_kept = |record: &&MountRecord| !matches!(record.source, MountSource::Tmpfs { .. });
+        let mut mounts = Vec::new();
+        for record in definition.mounts.iter().filter(is_kept) {
+            mounts.push(self.user_mount(record)?);
+        }
+        mounts.sort_by_key(|mount| mount.destination.matches('/').count());
+        Ok(mounts.into_iter().map(|mount| mount.mount).collect())
+    }
+
     fn user_mount(&self, record: &MountRecord) -> Result<UserMount> {
         let destination = record.destination.clone();
         match &record.source {

@@ -5,12 +5,14 @@
 //! waits for an RCU grace period, 5 to 15 ms; a thread that moves itself does not take it. In the
 //! version 2 hierarchy a process is born in its cgroup (`CLONE_INTO_CGROUP`), which is as cheap.
 
+mod annex;
 mod block;
 mod devices;
 mod freezer;
 mod hierarchy;
 mod limits;
 
+pub(crate) use annex::Annex;
 pub(crate) use devices::restrict;
 pub(crate) use freezer::{freeze, is_frozen, thaw, thaw_legacy};
 pub(crate) use limits::apply;
@@ -24,6 +26,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+
+/// How often processes are looked for that were made while others were ended.
+const KILLS_MAX: usize = 8;
 
 /// The directories of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,28 +159,42 @@ impl Group {
         text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
     }
 
-    /// Ends every process in it: by `cgroup.kill` where the kernel has it, else one by one while
-    /// frozen processes are thawed, since those of version 1 die only then.
+    /// Ends every process in it, thawing those that version 1 has frozen, which die only then.
     pub(crate) fn kill_all(&self) {
+        for _ in 0..KILLS_MAX {
+            let is_done = self.kill_each();
+            let _ = thaw(self);
+            if is_done {
+                return;
+            }
+        }
+    }
+
+    /// The same, but whoever is frozen stays so and ends when thawed.
+    pub(crate) fn kill_once(&self) {
+        for _ in 0..KILLS_MAX {
+            if self.kill_each() {
+                return;
+            }
+        }
+    }
+
+    /// Ends the processes that are in it now: by `cgroup.kill` where the kernel has it, else one by one. `true`
+    /// when nobody can have slipped through.
+    fn kill_each(&self) -> bool {
         if let Some(directory) = &self.unified
             && fs::write(Path::new(directory).join("cgroup.kill"), "1").is_ok()
         {
-            let _ = thaw(self);
-            return;
+            return true;
         }
-        for _ in 0..8 {
-            let pids = self.processes();
-            if pids.is_empty() {
-                return;
-            }
-            for pid in pids {
-                let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
-                    continue;
-                };
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-            let _ = thaw(self);
+        let pids = self.processes();
+        for pid in &pids {
+            let Some(pid) = i32::try_from(*pid).ok().and_then(rustix::process::Pid::from_raw) else {
+                continue;
+            };
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
+        pids.is_empty()
     }
 
     /// Removes the directories; `false` when a process is still in one.

@@ -17,6 +17,7 @@ mod settings;
 mod steward;
 mod terminal;
 mod user;
+mod visit;
 
 use crate::error::{SetupError, SetupStep};
 use crate::monitor::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX, MESSAGE_ROOT};
@@ -27,6 +28,7 @@ use program::Limits;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::Mode;
 use rustix::io::Errno;
+pub use visit::visit;
 
 /// What the monitor leaves to its child.
 #[derive(Debug)]
@@ -104,9 +106,9 @@ fn live(order: &[u8], inheritance: Inheritance) -> Chapter<std::convert::Infalli
     let size = order.terminal_size;
     match (&order.container, target) {
         (Some(birth), _) => {
-            namespaces::settle(&birth.plan, new_cgroup_namespace, joined)?;
+            let memory = namespaces::settle(&birth.plan, new_cgroup_namespace, joined)?;
             let provision = order.is_mapped.then(|| Provision::receive(&channel)).transpose()?;
-            let terminal = build(birth, (group.as_ref(), provision), &channel, size)?;
+            let terminal = build(birth, (group.as_ref(), provision, memory), &channel, size)?;
             if let Some(terminal) = terminal {
                 streams = terminal::streams(terminal)?;
             }
@@ -132,7 +134,7 @@ fn live(order: &[u8], inheritance: Inheritance) -> Chapter<std::convert::Infalli
 /// Builds the file system and moves into it; gives the terminal, if one is wanted.
 fn build(
     birth: &Birth,
-    (group, provision): (Option<&cgroup::Group>, Option<Provision>),
+    (group, provision, memory): (Option<&cgroup::Group>, Option<Provision>, Option<OwnedFd>),
     channel: &OwnedFd,
     size: Option<TerminalSize>,
 ) -> Chapter<Option<OwnedFd>> {
@@ -150,7 +152,8 @@ fn build(
     let (root, mounted) = match provision {
         None => {
             let late = mounts::open_sources(&plan.mounts, mounts::Moment::Privately)?;
-            let sources = early.into_iter().zip(late).map(|(early, late)| early.or(late)).collect();
+            let sources = early.into_iter().zip(late).map(|(early, late)| early.or(late));
+            let sources = mounts::with_memory(sources.collect(), &plan.mounts, memory);
             let root = attach_root(root::mount(&birth.root)?, birth, channel)?;
             let mounted = mounts::mount_all(&root, &plan.mounts, sources, (cgroups, None))?;
             devices::make(&root, mounted.dev.as_ref(), &plan.devices)?;

@@ -59,6 +59,18 @@ pub(super) fn open_sources(plans: &[MountPlan], moment: Moment) -> Chapter<Vec<O
     plans.iter().map(open).collect()
 }
 
+/// Puts the memory that is shared with another container where it belongs.
+pub(super) fn with_memory(
+    mut sources: Vec<Option<OwnedFd>>,
+    plans: &[MountPlan],
+    memory: Option<OwnedFd>,
+) -> Vec<Option<OwnedFd>> {
+    if let Some(place) = plans.iter().position(|plan| plan.kind == MountKind::SharedMemory) {
+        sources[place] = memory;
+    }
+    sources
+}
+
 pub(super) fn open_source(plan: &MountPlan, source: &str, reach: Reach) -> Chapter<OwnedFd> {
     let failed = |errno| SetupError::new(SetupStep::Mount, source, errno);
     let whole = openat(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
@@ -96,7 +108,7 @@ pub(super) fn mount_all(
     let mut mounted = Mounted::default();
     for (plan, source) in plans.iter().zip(sources) {
         match (&plan.kind, source) {
-            (MountKind::Bind { .. }, Some(source)) => bind(root, plan, &source)?,
+            (MountKind::Bind { .. } | MountKind::SharedMemory, Some(source)) => bind(root, plan, &source)?,
             (MountKind::FileSystem { name, .. }, _) => {
                 let made = if plan.is_fresh_dev() { dev.take() } else { None };
                 let mount = mount_new(root, plan, made)?;
@@ -114,7 +126,7 @@ pub(super) fn mount_all(
                     view.attach(&place, plan)?;
                 }
             }
-            (MountKind::Bind { .. }, None) => {
+            (MountKind::Bind { .. } | MountKind::SharedMemory, None) => {
                 return Err(SetupError::new(SetupStep::Mount, plan.destination.clone(), Errno::BADF));
             }
         }
@@ -128,7 +140,10 @@ fn bind(root: &Root, plan: &MountPlan, source: &OwnedFd) -> Chapter {
     let is_directory = file_type(source.as_fd()).map_err(failed)? == FileType::Directory;
     let place = if is_directory { Place::Directory } else { Place::File };
     let target = root.open_or_make(destination, place, Links::Follow).map_err(failed)?;
-    refuse_proc(target.as_fd(), destination)?;
+    // Of `/proc` itself only another one may take the place.
+    if destination != PROC || !is_proc(source.as_fd()).map_err(failed)? {
+        refuse_proc(target.as_fd(), destination)?;
+    }
     let is_same_kind = (file_type(target.as_fd()).map_err(failed)? == FileType::Directory) == is_directory;
     if !is_same_kind {
         return Err(SetupError::new(SetupStep::Mount, destination.clone(), Errno::NOTDIR));
@@ -136,10 +151,16 @@ fn bind(root: &Root, plan: &MountPlan, source: &OwnedFd) -> Chapter {
     attach_at(source.as_fd(), target.as_fd()).map_err(failed)
 }
 
+/// Where processes are shown.
+const PROC: &str = "/proc";
+
+fn is_proc(place: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(rustix::fs::fstatfs(place)?.f_type == PROC_SUPER_MAGIC)
+}
+
 /// Nothing but the listed files may be put on `/proc`: what reads or writes there must meet the kernel.
 fn refuse_proc(target: BorrowedFd<'_>, destination: &str) -> Chapter {
-    let status = rustix::fs::fstatfs(target).map_err(at(SetupStep::Mount, destination))?;
-    if status.f_type == PROC_SUPER_MAGIC && !PROC_COVERABLE.contains(&destination) {
+    if is_proc(target).map_err(at(SetupStep::Mount, destination))? && !PROC_COVERABLE.contains(&destination) {
         let subject = format!("{destination} (inside /proc)");
         return Err(SetupError::new(SetupStep::MountTarget, subject, Errno::PERM));
     }
@@ -168,7 +189,7 @@ fn mount_new(root: &Root, plan: &MountPlan, made: Option<OwnedFd>) -> Chapter<Ow
         }
         (None, MountKind::FileSystem { name, source, options }) => new_file_system(name, source, options),
         (None, MountKind::Overlay { lowers }) => new_overlay(lowers),
-        (None, MountKind::Bind { .. } | MountKind::Cgroup) => Err(Errno::INVAL),
+        (None, MountKind::Bind { .. } | MountKind::Cgroup | MountKind::SharedMemory) => Err(Errno::INVAL),
     };
     let mount = mount.map_err(failed)?;
     set_attributes(&mount, plan).map_err(failed)?;

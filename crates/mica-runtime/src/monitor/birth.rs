@@ -209,7 +209,8 @@ impl Nursery {
     ) -> Result<(), SetupError> {
         self.joined = joined;
         for plan in plans {
-            if self.joined.iter().any(|(kind, _)| *kind == plan.kind) {
+            let is_joined = self.joined.iter().any(|(kind, _)| *kind == plan.kind);
+            if is_joined && plan.kind != NamespaceKind::Mount {
                 continue;
             }
             match &plan.path {

@@ -47,6 +47,8 @@ pub(super) enum Input<'a> {
     StdinClose,
     /// The terminal's new size.
     Resize(TerminalSize),
+    /// The container was frozen, or thawed.
+    Pause(bool),
     /// The client leaves, its input stays open.
     Detach,
 }
@@ -210,6 +212,7 @@ impl Reader {
             FrameKind::Stdin => {}
             FrameKind::StdinClose => sink(Input::StdinClose),
             FrameKind::Detach => sink(Input::Detach),
+            FrameKind::Pause => sink(Input::Pause(self.payload == [1])),
             FrameKind::Resize => {
                 let [a, b, c, d] = <[u8; 4]>::try_from(self.payload.as_slice()).map_err(|_| Gone)?;
                 let (rows, columns) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));

@@ -31,6 +31,9 @@ const LINGER_SECONDS: i64 = 3600;
 pub(super) fn take_in(relay: &mut Relay, restart_count: u32) -> Ended {
     let code = reap(relay);
     let finished_at = now();
+    if let Some(vigil) = &mut relay.vigil {
+        vigil.end();
+    }
     if let Some(group) = &relay.group
         && !group.processes().is_empty()
     {
@@ -74,6 +77,9 @@ pub(super) fn finish(mut relay: Relay, order: &MonitorOrder, ended: Ended) {
     // Nobody shall hear of the end while ports and names are still taken.
     relay.companion = None;
     let record = ended.record;
+    if let Some(vigil) = &mut relay.vigil {
+        vigil.keep();
+    }
     if let Some(path) = &order.exit_file {
         let written = write_record(path, &record);
         if let (Err(_), Job::Container(job)) = (written, &order.job) {
@@ -148,7 +154,7 @@ fn announce(plan: &EventPlan, record: &ExitRecord, is_oom_news: bool) {
     }
     text.push_str(&fill_in(&plan.die_line, record));
     text.push('\n');
-    append(plan, &text);
+    append(&plan.path, &text);
 }
 
 /// Announces that the program runs.
@@ -162,22 +168,28 @@ pub(super) fn announce_oom(plan: &EventPlan, time: Timestamp) {
 }
 
 fn announce_at(plan: &EventPlan, line: Option<&str>, time: Timestamp) {
-    let Some(line) = line else { return };
+    if let Some(line) = line {
+        announce_line(&plan.path, line, time);
+    }
+}
+
+/// Announces what needs no more than its time to be filled in, on one line or several.
+pub(super) fn announce_line(path: &Path, line: &str, time: Timestamp) {
     let text = line
         .replace("@TIMENANO@", &time.nanoseconds().to_string())
         .replace("@TIME@", &time.seconds().to_string());
-    append(plan, &format!("{text}\n"));
+    append(path, &format!("{text}\n"));
 }
 
 /// One write at the end of the file. The lock only keeps a rotation from coming in between; who
 /// holds it for long was stopped in the middle, and no container waits for that.
-fn append(plan: &EventPlan, text: &str) {
+fn append(path: &Path, text: &str) {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
-    let open = || rustix::fs::openat(CWD, &plan.path, flags, Mode::from_raw_mode(0o600));
+    let open = || rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o600));
     for _ in 0..ROTATIONS_MAX {
         let Ok(file) = open() else { return };
         wait_for_lock(&file);
-        if is_current(&file, &plan.path) {
+        if is_current(&file, path) {
             let _ = rustix::io::retry_on_intr(|| rustix::io::write(&file, text.as_bytes()));
             return;
         }

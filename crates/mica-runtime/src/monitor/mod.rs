@@ -10,7 +10,10 @@ mod feed;
 mod lives;
 mod log;
 mod oom;
+mod probe;
 mod relay;
+mod vigil;
+mod watch_set;
 
 use crate::error::SetupError;
 use crate::order::{self, Job, MonitorOrder, StartedMessage};
@@ -33,6 +36,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::SystemTime;
+use vigil::Vigil;
 
 /// Does the work of a monitor whose socket is descriptor 0; gives its exit code.
 pub(crate) fn main(name: &CStr, make_companion: MakeCompanion) -> ExitCode {
@@ -44,7 +48,8 @@ pub(crate) fn main(name: &CStr, make_companion: MakeCompanion) -> ExitCode {
     match order::receive(&socket) {
         Ok(Some((mut order, child_order, mut descriptors))) => {
             let companion = companion(&mut order, &mut descriptors, make_companion);
-            let surroundings = Surroundings { descriptors, companion, hierarchies };
+            let vigil = Vigil::new(&mut order);
+            let surroundings = Surroundings { descriptors, companion, hierarchies, vigil };
             match run(socket, &order, child_order, surroundings) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::from(1),
@@ -85,17 +90,18 @@ struct Surroundings {
     descriptors: Vec<OwnedFd>,
     companion: Option<Box<dyn Companion>>,
     hierarchies: Vec<cgroup::Hierarchy>,
+    vigil: Option<Vigil>,
 }
 
 fn run(
     socket: UnixStream,
     order: &MonitorOrder,
     child_order: Vec<u8>,
-    Surroundings { descriptors, companion, hierarchies }: Surroundings,
+    Surroundings { descriptors, companion, hierarchies, vigil }: Surroundings,
 ) -> Result<(), SetupError> {
     match begin(order, child_order, (descriptors, hierarchies)) {
         Ok((mut relay, lives)) => {
-            relay.companion = companion;
+            (relay.companion, relay.vigil) = (companion, vigil);
             watch(socket, order, relay, lives);
             Ok(())
         }
@@ -136,7 +142,7 @@ fn watch(socket: UnixStream, order: &MonitorOrder, mut relay: Relay, mut lives: 
         warnings: std::mem::take(&mut relay.warnings),
     };
     let payload = postcard::to_stdvec(&message).unwrap_or_default();
-    announce_start(order, &relay);
+    announce_start(order, &mut relay);
     // A caller that is gone by now does not stop the container.
     let _ = tell(&socket, FrameKind::Started, &payload);
     relay.adopt(socket, order.attach.unwrap_or_default());
@@ -148,11 +154,15 @@ fn watch(socket: UnixStream, order: &MonitorOrder, mut relay: Relay, mut lives: 
             Some(newborn) => relay.renew(order, newborn),
             None => return end::finish(relay, order, ended),
         }
-        announce_start(order, &relay);
+        announce_start(order, &mut relay);
     }
 }
 
-fn announce_start(order: &MonitorOrder, relay: &Relay) {
+/// Before anybody is told that it runs, its health is known and the events say so.
+fn announce_start(order: &MonitorOrder, relay: &mut Relay) {
+    if let Some(vigil) = &mut relay.vigil {
+        vigil.begin();
+    }
     if let Some(plan) = &order.events {
         end::announce_start(plan, relay.started_at);
     }

@@ -10,6 +10,8 @@ use super::client::{Client, Gone, Input};
 use super::feed::Feed;
 use super::log::Log;
 use super::oom::OomWatch;
+use super::vigil::Vigil;
+use super::watch_set::WatchSet;
 use crate::order::MonitorOrder;
 use crate::plan::EventPlan;
 use crate::{Attach, Companion, StdinPlan, TerminalSize, cgroup};
@@ -18,6 +20,7 @@ use mica_model::frame::FrameKind;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use rustix::termios::Winsize;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -34,8 +37,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// The signal that nothing can ignore.
 const KILL: i32 = 9;
 
-/// How long nothing must happen before memory is given back, in seconds.
-const IDLE_SECONDS: i64 = 1;
+/// How long nothing must happen before memory is given back.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// A monitor at work.
 #[derive(Debug)]
@@ -64,6 +67,8 @@ pub(super) struct Relay {
     log: Log,
     /// Tells when memory runs out.
     pub(super) oom: Option<OomWatch>,
+    /// Watches over the container's health.
+    pub(super) vigil: Option<Vigil>,
     buffer: Vec<u8>,
     /// Until then nobody is let in, because there was no descriptor for them.
     accept_at: Option<Instant>,
@@ -88,6 +93,7 @@ enum Watched {
     Log,
     Oom,
     Client(usize),
+    Probe,
     Companion,
 }
 
@@ -116,6 +122,7 @@ impl Relay {
             ends_with_clients: order.ends_with_clients,
             log,
             oom: None,
+            vigil: None,
             buffer: Vec::new(),
             accept_at: None,
             companion: None,
@@ -132,6 +139,14 @@ impl Relay {
         if let Some(watch) = &mut self.oom {
             watch.look();
         }
+    }
+
+    /// Starts a probe, or ends one.
+    fn look_at_health(&mut self) {
+        let Self { vigil: Some(vigil), process: Some(process), group: Some(group), .. } = self else {
+            return;
+        };
+        vigil.look(process.as_fd(), group);
     }
 
     /// Goes on with the next life.
@@ -164,9 +179,12 @@ impl Relay {
     pub(super) fn until_exit(&mut self) {
         let mut is_busy = true;
         loop {
-            let timeout = (is_busy || self.accept_at.is_some())
-                .then_some(Timespec { tv_sec: IDLE_SECONDS, tv_nsec: 0 });
-            match self.turn(timeout) {
+            let idle = (is_busy || self.accept_at.is_some()).then_some(IDLE);
+            let now = Instant::now();
+            let due = self.vigil.as_ref().and_then(Vigil::deadline);
+            let due = due.map(|due| due.saturating_duration_since(now));
+            let timeout = [idle, due].into_iter().flatten().min();
+            match self.turn(timeout.and_then(|timeout| Timespec::try_from(timeout).ok())) {
                 Turn::Ended => return,
                 Turn::Quiet => {
                     is_busy = false;
@@ -174,6 +192,7 @@ impl Relay {
                 }
                 Turn::Busy => is_busy = true,
             }
+            self.look_at_health();
             if self.ends_with_clients && self.clients.is_empty() {
                 // One that has just ended is noticed in the next turn.
                 let _ = self.process.as_ref().map(|process| mica_sys::signal::send(process.as_fd(), KILL));
@@ -205,7 +224,8 @@ impl Relay {
         }
         for (watched, flags) in ready.into_iter().rev() {
             match watched {
-                Watched::End => return Turn::Ended,
+                Watched::End if self.has_ended() => return Turn::Ended,
+                Watched::End => {}
                 Watched::Listener => self.accept(),
                 Watched::Source(index) => {
                     self.read_source(index);
@@ -214,6 +234,12 @@ impl Relay {
                 Watched::Log => self.log.flush(),
                 Watched::Oom => self.look_at_memory(),
                 Watched::Client(index) => self.serve(index, flags),
+                Watched::Probe => {
+                    self.buffer.resize(BUFFER_LENGTH, 0);
+                    if let Some(vigil) = &mut self.vigil {
+                        vigil.listen(&mut self.buffer);
+                    }
+                }
                 Watched::Companion => {
                     if let Some(companion) = &mut self.companion {
                         companion.serve();
@@ -224,6 +250,14 @@ impl Relay {
         Turn::Busy
     }
 
+    /// Whether the first process waits to be reaped.
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.process.as_ref().is_some_and(|process| {
+            !matches!(waitid(WaitId::PidFd(process.as_fd()), options), Ok(None) | Err(Errno::INTR))
+        })
+    }
+
     /// Gives memory back that a burst has taken.
     fn rest(&mut self) {
         self.buffer = Vec::new();
@@ -232,38 +266,34 @@ impl Relay {
     }
 
     fn wait(&self, timeout: Option<Timespec>) -> Vec<(Watched, PollFlags)> {
-        let (mut watched, mut set) = (Vec::new(), Vec::new());
+        let mut set = WatchSet::new();
         if let Some(process) = &self.process {
-            watched.push(Watched::End);
-            set.push(PollFd::new(process, PollFlags::IN));
+            set.add(Watched::End, process.as_fd(), PollFlags::IN);
         }
         if let Some(residence) = &self.residence
             && self.accept_at.is_none_or(|instant| Instant::now() >= instant)
         {
-            watched.push(Watched::Listener);
-            set.push(PollFd::new(&residence.listener, PollFlags::IN));
+            set.add(Watched::Listener, residence.listener.as_fd(), PollFlags::IN);
         }
         if let Some((descriptor, flags)) = self.oom.as_ref().map(OomWatch::descriptor) {
-            watched.push(Watched::Oom);
-            set.push(PollFd::from_borrowed_fd(descriptor, flags));
+            set.add(Watched::Oom, descriptor, flags);
         }
         for receiver in self.log.backlog() {
-            watched.push(Watched::Log);
-            set.push(PollFd::from_borrowed_fd(receiver, PollFlags::OUT));
+            set.add(Watched::Log, receiver, PollFlags::OUT);
+        }
+        if let Some((descriptor, flags)) = self.vigil.as_ref().and_then(Vigil::descriptor) {
+            set.add(Watched::Probe, descriptor, flags);
         }
         if let Some(companion) = &self.companion {
-            watched.push(Watched::Companion);
-            set.push(PollFd::from_borrowed_fd(companion.descriptor(), PollFlags::IN));
+            set.add(Watched::Companion, companion.descriptor(), PollFlags::IN);
         }
         if !self.log.is_full() && !self.clients.iter().any(Client::holds_up) {
             for (index, source) in self.sources.iter().enumerate() {
-                watched.push(Watched::Source(index));
-                set.push(PollFd::new(&source.descriptor, PollFlags::IN));
+                set.add(Watched::Source(index), source.descriptor.as_fd(), PollFlags::IN);
             }
         }
         if let Some(pipe) = self.feed.waiting() {
-            watched.push(Watched::Feed);
-            set.push(PollFd::from_borrowed_fd(pipe, PollFlags::OUT));
+            set.add(Watched::Feed, pipe, PollFlags::OUT);
         }
         for (index, client) in self.clients.iter().enumerate() {
             let is_heard =
@@ -274,17 +304,10 @@ impl Relay {
             // One that is neither heard nor owed anything is left out: its hang-up would be
             // reported again and again while its last input waits for the container.
             if !wanted.is_empty() || client.read_closed {
-                watched.push(Watched::Client(index));
-                set.push(PollFd::from_borrowed_fd(client.descriptor(), wanted));
+                set.add(Watched::Client(index), client.descriptor(), wanted);
             }
         }
-        match poll(&mut set, timeout.as_ref()) {
-            Ok(0) | Err(_) => Vec::new(),
-            Ok(_) => {
-                let ready = watched.into_iter().zip(set.iter().map(PollFd::revents));
-                ready.filter(|(_, flags)| !flags.is_empty()).collect()
-            }
-        }
+        set.wait(timeout.as_ref())
     }
 
     fn accept(&mut self) {
@@ -376,7 +399,7 @@ impl Relay {
         let client = &mut clients[index];
         let feeds = |attach: Option<Attach>| attach.is_some_and(|attach| attach.stdin);
         let mut may_feed = feeds(client.attach);
-        let (mut is_leaving, mut is_new) = (false, false);
+        let (mut is_leaving, mut is_new, mut pause) = (false, false, None);
         client.parse(&buffer[..length], &mut |input| match input {
             Input::Hello(hello) => {
                 is_new = true;
@@ -385,11 +408,15 @@ impl Relay {
             Input::Stdin(bytes) if may_feed => feed.push(bytes),
             Input::StdinClose if may_feed && *close_after_first => feed.close(),
             Input::Resize(size) => resize(terminal.as_ref(), size),
+            Input::Pause(is_paused) => pause = Some(is_paused),
             Input::Detach => is_leaving = true,
             Input::Stdin(_) | Input::StdinClose => {}
         })?;
         if is_new {
             client.send(FrameKind::Started, &[])?;
+        }
+        if let Some((is_paused, vigil)) = pause.zip(self.vigil.as_mut()) {
+            vigil.note_pause(is_paused);
         }
         if is_leaving {
             self.clients.remove(index);

@@ -5,6 +5,7 @@
 mod capability;
 mod container;
 mod device_rule;
+mod health;
 mod log;
 mod mapping;
 mod mount;
@@ -13,10 +14,11 @@ mod resources;
 
 pub use capability::{CapabilitySets, holds_capability};
 pub use container::{ContainerPlan, NamespaceKind, PlanError};
+pub use health::{HealthEvents, HealthPlan};
 pub use log::{
     JournaldPlan, LogDriver, LogFilePlan, LogPlan, Overflow, SyslogAddress, SyslogFormat, SyslogPlan,
 };
-pub use mount::{MountKind, MountPlan, SUBPATH_OPTION};
+pub use mount::{MountKind, MountPlan, SHARED_MEMORY, SUBPATH_OPTION};
 pub use process::{Limit, ProcessPlan};
 pub use resources::{BlockLimits, Resources, Throttle, ThrottleKind};
 
@@ -68,7 +70,8 @@ pub struct StartPlan {
     pub attach: Option<Attach>,
     /// What to run when everything is over.
     pub after_exit: Option<AfterExit>,
-    /// Namespaces of other containers to join; each replaces the document's entry of the same kind.
+    /// Namespaces of other containers to join; each replaces the document's entry of the same kind. One of mounts
+    /// is not joined: it is where a mount of the type [`SHARED_MEMORY`] comes from.
     pub joined: Vec<JoinedNamespace>,
     /// A descriptor that the monitor keeps open until the run can be seen in the run directory: a
     /// lock that is to outlive a starter who is killed after handing the plan over.
@@ -76,6 +79,8 @@ pub struct StartPlan {
     /// Whether the container is killed when nobody is attached to it any more, be it that the starter
     /// was killed: for what nobody else would ever look after.
     pub ends_with_clients: bool,
+    /// How its health is found out; `None` does not.
+    pub health: Option<HealthPlan>,
     /// What the monitor looks after besides, until the run is over.
     pub companion: Option<crate::CompanionPlan>,
 }

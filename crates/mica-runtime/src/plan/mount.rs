@@ -31,6 +31,9 @@ pub struct MountPlan {
 /// for the kernel (mount(8), "FILESYSTEM-INDEPENDENT MOUNT OPTIONS").
 pub const SUBPATH_OPTION: &str = "x-mica.subpath=";
 
+/// The type of a mount that shows another container's `/dev/shm`.
+pub const SHARED_MEMORY: &str = "x-mica.shared-memory";
+
 /// What the options of an overlay begin with that name its trees, the top one first.
 const LOWER_OPTION: &str = "lowerdir+=";
 
@@ -60,6 +63,9 @@ pub enum MountKind {
     },
     /// The container's cgroups, whatever their version is on this host.
     Cgroup,
+    /// The `/dev/shm` of the container whose mount namespace was handed over, see
+    /// [`crate::StartPlan::joined`].
+    SharedMemory,
 }
 
 const RDONLY: u64 = 0x1;
@@ -109,6 +115,8 @@ impl MountPlan {
             MountKind::Overlay { lowers: lowers(&options.data)? }
         } else if name == "cgroup" || name == "cgroup2" {
             MountKind::Cgroup
+        } else if name == SHARED_MEMORY {
+            MountKind::SharedMemory
         } else if name.is_empty() {
             return Err(PlanError::Missing { field: "mounts.type" });
         } else {

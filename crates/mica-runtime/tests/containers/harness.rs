@@ -139,6 +139,7 @@ impl Container {
             joined: Vec::new(),
             held: None,
             ends_with_clients: false,
+            health: None,
             companion: None,
         }
     }

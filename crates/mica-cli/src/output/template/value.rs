@@ -72,7 +72,7 @@ pub(super) fn omitted(field: &str) -> Option<Json> {
             Json::Object(serde_json::Map::new())
         }
         "Mounts" | "OnBuild" | "Shell" => Json::Array(Vec::new()),
-        "Author" | "Comment" | "MacAddress" | "OsVersion" | "Runtime" | "StopSignal" | "Variant"
+        "Author" | "Comment" | "MacAddress" | "Name" | "OsVersion" | "Runtime" | "StopSignal" | "Variant"
         | "VolumeDriver" => "".into(),
         "ArgsEscaped" | "NetworkDisabled" => false.into(),
         field if Nature::of(field) == Nature::Pointer => Json::Null,

@@ -2,7 +2,7 @@
 
 use crate::args::{ValueError, bytes, list, number, switch, text};
 use crate::command::container::definition::{
-    block_io, gpus, isolation, life, logging, network, resources, sharing, variables, volumes,
+    block_io, gpus, health, isolation, life, logging, network, resources, sharing, variables, volumes,
 };
 use clap::Arg;
 
@@ -41,6 +41,7 @@ pub fn all() -> Vec<Arg> {
     flags.extend(gpus::flags());
     flags.extend(isolation::flags());
     flags.extend(network::flags());
+    flags.extend(health::flags());
     flags.extend(life::flags());
     flags.extend(sharing::flags());
     flags.extend(logging::flags());

@@ -3,7 +3,8 @@
 use crate::args::Matches;
 use crate::command::container::definition::making::into_launch;
 use crate::command::container::definition::{
-    block_io, gpus, isolation, life, logging, network, resources, security, sharing, variables, volumes,
+    block_io, gpus, health, isolation, life, logging, network, resources, security, sharing, variables,
+    volumes,
 };
 use crate::context::Context;
 use crate::report::Failure;
@@ -75,7 +76,7 @@ fn config(matches: &Matches, context: &Context<'_>) -> Result<ContainerConfig, F
         variables::environment(&matches.list("env-file"), &matches.list("env"), &context.config.environment)?;
     let labels = variables::labels(&matches.list("label-file"), &matches.list("label"))?;
     let attach_stdin = attaches("stdin", is_interactive);
-    Ok(ContainerConfig {
+    let mut config = ContainerConfig {
         hostname: matches.text_or_empty("hostname"),
         domainname: matches.text_or_empty("domainname"),
         user: matches.text_or_empty("user"),
@@ -95,7 +96,9 @@ fn config(matches: &Matches, context: &Context<'_>) -> Result<ContainerConfig, F
         stop_signal: matches.text("stop-signal").filter(|signal| !signal.is_empty()),
         stop_timeout: matches.number("stop-timeout"),
         ..ContainerConfig::default()
-    })
+    };
+    health::apply(matches, &mut config)?;
+    Ok(config)
 }
 
 fn host_config(matches: &Matches) -> Result<HostConfig, Failure> {
