@@ -279,3 +279,34 @@ fn privileged_init_has_no_rights_and_no_files_of_the_host() {
     let words = ["run", "--rm", "--init", "--privileged", "busybox", "sh", "-c", script];
     world.mica(words).failure().stdout_is("0\n");
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_new_life_is_found_by_its_name_and_behind_its_port() {
+    use crate::container_ports::{eventually, fetch, web};
+    let world = World::with_busybox();
+    world.mica(["network", "create", "shop"]).success();
+    web(&world, "web", &["--restart", "always", "--network", "shop", "-p", "127.0.0.1:8080:80"]);
+    world.mica(["run", "-d", "--name", "other", "--network", "shop", "busybox", "sleep", "1000"]).success();
+    let ask = || {
+        let output = world.mica(["exec", "other", "timeout", "3", "wget", "-qO-", "http://web/"]);
+        (output.code == 0).then(|| output.stdout())
+    };
+    let address = || world.inspect("web", "{{.NetworkSettings.Networks.shop.IPAddress}}");
+    let first = address();
+    for life in 0..3 {
+        assert_eq!(world.inspect("web", "{{.RestartCount}}"), life.to_string());
+        eventually("I am web", ask);
+        eventually("I am web", || fetch("127.0.0.1:8080"));
+        let pid = world.inspect("web", "{{.State.Pid}}").parse().ok().and_then(Pid::from_raw).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        await_state(&world, "web", "{{.RestartCount}} {{.State.Status}}", &format!("{} running", life + 1));
+        assert_eq!(address(), first);
+    }
+    // The same when the command for reboots starts it.
+    let id = world.inspect("web", "{{.Id}}");
+    kill_monitor(&id);
+    world.mica(["system", "restart-containers"]).success();
+    eventually("I am web", ask);
+    eventually("I am web", || fetch("127.0.0.1:8080"));
+}
