@@ -91,3 +91,23 @@ fn privileged_pull_never_asks_nobody() {
     output.code(125).stderr_contains("invalid reference format");
     assert!(!output.stderr().contains("Unable to find"), "{}", output.stderr());
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_there_is_one_runtime_and_one_store_by_whatever_name() {
+    let world = World::with_busybox();
+    let flags = ["--runtime", "runc", "--isolation", "default", "--disable-content-trust"];
+    let words = ["run", "--name", "box"].into_iter().chain(flags).chain(["busybox", "echo", "well"]);
+    world.mica(words).success().stdout_is("well\n");
+    assert_eq!(world.inspect("box", "{{.HostConfig.Runtime}}"), "runc");
+    for (flag, value, words) in [
+        ("--runtime", "kata", "unknown or invalid runtime name: kata"),
+        ("--isolation", "hyperv", "invalid isolation 'hyperv' on linux"),
+        ("--storage-opt", "size=1g", "overlay over xfs with 'pquota' mount option"),
+        ("--storage-opt", "size", "invalid storage option"),
+    ] {
+        world.mica(["run", "--rm", flag, value, "busybox", "true"]).code(125).stderr_contains(words);
+    }
+    let words = ["run", "--rm", "--disable-content-trust=false", "busybox", "true"];
+    world.mica(words).failure().stderr_contains("cannot be false");
+}

@@ -53,6 +53,9 @@ pub struct HostConfig {
     pub shm_size: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sysctls: Option<BTreeMap<String, String>>,
+    /// Options of the storage driver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_opt: Option<BTreeMap<String, String>>,
     pub runtime: String,
     pub isolation: String,
     #[serde(flatten)]
@@ -100,6 +103,7 @@ impl Default for HostConfig {
             tmpfs: None,
             shm_size: SHM_SIZE_DEFAULT,
             sysctls: None,
+            storage_opt: None,
             runtime: "mica".to_owned(),
             isolation: String::new(),
             resources: Resources::default(),

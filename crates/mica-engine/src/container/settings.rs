@@ -14,6 +14,7 @@ pub(crate) fn check(host: &HostConfig) -> Result<()> {
             host.oom_score_adj
         )));
     }
+    check_engine(host)?;
     for limit in host.resources.ulimits.iter().flatten() {
         check_limit(limit)?;
     }
@@ -21,6 +22,26 @@ pub(crate) fn check(host: &HostConfig) -> Result<()> {
         check_sysctl(name, host)?;
     }
     Ok(())
+}
+
+/// Names of docker's usual runtime, all of which mean the only one that there is.
+const RUNTIMES: [&str; 4] = ["", "mica", "runc", "io.containerd.runc.v2"];
+
+/// Refuses other ways of running containers and of storing them, in docker's words.
+fn check_engine(host: &HostConfig) -> Result<()> {
+    if !["", "default"].contains(&host.isolation.to_lowercase().as_str()) {
+        return Err(Error::invalid(format!("invalid isolation '{}' on linux", host.isolation)));
+    }
+    if !RUNTIMES.contains(&host.runtime.as_str()) {
+        return Err(Error::invalid(format!("unknown or invalid runtime name: {}", host.runtime)));
+    }
+    match host.storage_opt.iter().flatten().next() {
+        None => Ok(()),
+        Some((name, _)) if name == "size" => Err(Error::invalid(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        )),
+        Some((name, _)) => Err(Error::invalid(format!("Unknown option {name}"))),
+    }
 }
 
 /// Only what belongs to a namespace of the container's own may be set.
@@ -88,6 +109,26 @@ fn limit_kind(name: &str) -> Option<PosixRlimitType> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_one_way_to_run_containers() {
+        let told = |host: &HostConfig| check(host).map_err(|error| error.to_string());
+        for runtime in RUNTIMES {
+            let isolation = "Default".to_owned();
+            assert_eq!(
+                told(&HostConfig { runtime: runtime.to_owned(), isolation, ..Default::default() }),
+                Ok(())
+            );
+        }
+        let host = HostConfig { runtime: "kata".to_owned(), ..Default::default() };
+        assert_eq!(told(&host).unwrap_err(), "unknown or invalid runtime name: kata");
+        let host = HostConfig { isolation: "hyperv".to_owned(), ..Default::default() };
+        assert_eq!(told(&host).unwrap_err(), "invalid isolation 'hyperv' on linux");
+        for (option, words) in [("size", "only for overlay over xfs"), ("colour", "Unknown option colour")] {
+            let storage_opt = Some([(option.to_owned(), "1g".to_owned())].into());
+            assert!(told(&HostConfig { storage_opt, ..Default::default() }).unwrap_err().contains(words));
+        }
+    }
     use std::collections::BTreeMap;
 
     fn with_sysctl(name: &str, network_mode: &str) -> HostConfig {

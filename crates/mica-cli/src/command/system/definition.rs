@@ -147,7 +147,7 @@ mod tests {
         let run = definition.commands.iter().find(|entry| entry.paths.contains(&"run")).unwrap();
         let status = |name: &str| run.flags.iter().find(|flag| flag.name == name).map(|flag| flag.status);
         assert_eq!(status("--quiet"), Some("supported"));
-        assert_eq!(status("--disable-content-trust"), Some("planned"));
+        assert_eq!(status("--use-api-socket"), Some("planned"));
         assert_eq!(status("--nonsense"), None);
     }
 }

@@ -14,13 +14,25 @@ pub fn flags() -> Vec<Arg> {
         list("device", "list", "Add a host device to the container").value_parser(parse_device),
         list("device-cgroup-rule", "list", "Add a rule to the cgroup allowed devices list")
             .value_parser(parse_rule),
+        switch("disable-content-trust", "Skip image verification (default true)").hide(true),
         list("group-add", "list", "Add additional groups to join"),
+        text("isolation", "string", "Container isolation technology"),
         number("oom-score-adj", "Tune host's OOM preferences (-1000 to 1000)"),
         switch("privileged", "Give extended privileges to this container"),
+        text("runtime", "string", "Runtime to use for this container"),
+        list("storage-opt", "list", "Storage driver options for the container")
+            .value_parser(parse_storage_option),
         list("sysctl", "map", "Sysctl options (default map[])").value_parser(parse_sysctl),
         ulimit_flag(),
         text("userns", "string", "User namespace to use (\"host\", \"auto\", \"auto:size=N\", \"keep-id\")"),
     ]
+}
+
+fn parse_storage_option(typed: &str) -> Result<String, ValueError> {
+    match typed.split_once('=') {
+        Some(_) => Ok(typed.to_owned()),
+        None => Err(ValueError { message: "invalid storage option".to_owned() }),
+    }
 }
 
 /// `--ulimit`.
@@ -44,6 +56,15 @@ pub fn apply(matches: &Matches, host: &mut HostConfig) {
     host.group_add = unless_empty(matches.list("group-add"));
     host.oom_score_adj = matches.number("oom-score-adj").unwrap_or_default();
     host.privileged = matches.on("privileged");
+    host.isolation = matches.text_or_empty("isolation");
+    if let Some(runtime) = matches.text("runtime").filter(|typed| !typed.is_empty()) {
+        host.runtime = runtime;
+    }
+    let options = matches.list("storage-opt");
+    let pairs = options.iter().filter_map(|typed| typed.split_once('='));
+    let pairs: BTreeMap<String, String> =
+        pairs.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
+    host.storage_opt = Some(pairs).filter(|pairs| !pairs.is_empty());
     host.userns_mode = matches.text_or_empty("userns");
     let sysctls: BTreeMap<String, String> = matches
         .list("sysctl")

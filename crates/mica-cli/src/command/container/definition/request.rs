@@ -6,6 +6,7 @@ use crate::command::container::definition::{
     block_io, gpus, health, isolation, life, logging, network, resources, security, sharing, variables,
     volumes,
 };
+use crate::command::image;
 use crate::context::Context;
 use crate::report::Failure;
 use mica_api::types::container::{ContainerConfig, CreateRequest};
@@ -41,6 +42,7 @@ impl Definition {
     /// # Errors
     /// Flags that exclude each other, files that cannot be read.
     pub fn from(matches: &Matches, context: &Context<'_>) -> Result<Self, Failure> {
+        image::pull::refuse_content_trust(matches).map_err(into_launch)?;
         resources::tell_deprecated(matches, context);
         let mut config = config(matches, context).map_err(into_launch)?;
         let mut host_config = host_config(matches)?;
