@@ -6,6 +6,7 @@
 //!
 //! Archives that no honest tool would write are made with [`tarball`] and [`image_archive`].
 
+pub mod distribution;
 pub mod fixture;
 pub mod image_archive;
 pub mod invocation;
@@ -13,16 +14,19 @@ pub mod leak;
 pub mod lie;
 pub mod neighbour;
 pub mod output;
+pub mod proxy;
 pub mod registry;
 pub mod tarball;
 pub mod terminal;
 pub mod world;
 
+pub use distribution::{Authority, Demands, Distribution};
 pub use image_archive::ImageArchive;
 pub use invocation::{Background, Invocation};
 pub use lie::Stage;
 pub use neighbour::Neighbour;
 pub use output::Output;
+pub use proxy::Proxy;
 pub use registry::Registry;
 pub use tarball::{Entry, Tarball};
 pub use terminal::Terminal;

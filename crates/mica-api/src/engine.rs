@@ -18,6 +18,7 @@ use crate::types::exec::{ExecRequest, ExecStarted};
 use crate::types::image::{
     ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions,
     ImageSummary, ImageTree, ImportRequest, LoadedImage, ProgressEvent, PullRequest, PulledImage,
+    SearchRequest, SearchResult,
 };
 use crate::types::network::{
     NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkInspect, NetworkListOptions,
@@ -149,6 +150,8 @@ pub trait Engine: Sync {
         request: &PullRequest<'_>,
         progress: ProgressListener<'_>,
     ) -> Result<Vec<PulledImage>>;
+    /// Repositories of a registry that have to do with a word.
+    fn image_search(&self, request: &SearchRequest<'_>) -> Result<Vec<SearchResult>>;
     /// Deletes dangling images, or with `dangling=false` all unused ones.
     fn image_prune(&self, filters: &Filters) -> Result<(Vec<ImageDelete>, u64)>;
     /// Images by their layers; all top-level ones without a reference.

@@ -18,6 +18,7 @@ use mica_api::types::exec::{ExecRequest, ExecStarted};
 use mica_api::types::image::{
     ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions,
     ImageSummary, ImageTree, ImportRequest, LoadedImage, ProgressEvent, PullRequest, PulledImage,
+    SearchRequest, SearchResult,
 };
 use mica_api::types::network::{
     NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkInspect, NetworkListOptions,
@@ -368,6 +369,10 @@ impl Engine for FakeEngine {
     fn image_import(&self, request: ImportRequest) -> Result<String> {
         let ImportRequest { reference, message, changes, platform, .. } = request;
         self.prepared.answer("image_import", &[&reference, &message, &changes, &platform])
+    }
+
+    fn image_search(&self, request: &SearchRequest<'_>) -> Result<Vec<SearchResult>> {
+        self.prepared.answer("image_search", &[&request.term, &request.limit, &request.filters])
     }
 
     fn image_pull(

@@ -55,6 +55,8 @@ pub(crate) struct RegistryConfig {
     pub(crate) mirrors: Vec<String>,
     /// Hosts outside of a registry's domain that may see its credentials, to give tokens for them.
     pub(crate) token_hosts: Vec<String>,
+    /// The compressed bytes of layers that are fetched stay for as long as an image has the layer.
+    pub(crate) keep_compressed_blobs: bool,
     /// After so many seconds without a byte a registry counts as gone.
     pub(crate) idle_timeout_seconds: Option<u64>,
 }

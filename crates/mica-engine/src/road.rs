@@ -18,7 +18,8 @@ use mica_api::types::event::{Event, EventsOptions};
 use mica_api::types::exec::{ExecRequest, ExecStarted};
 use mica_api::types::image::{
     ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions,
-    ImageSummary, ImageTree, ImportRequest, LoadedImage, PullRequest, PulledImage,
+    ImageSummary, ImageTree, ImportRequest, LoadedImage, PullRequest, PulledImage, SearchRequest,
+    SearchResult,
 };
 use mica_api::types::network::{
     NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkInspect, NetworkListOptions,
@@ -239,6 +240,10 @@ impl Engine for LocalEngine {
 
     fn image_import(&self, request: ImportRequest) -> Result<String> {
         Ok(self.local.import_image(request)?)
+    }
+
+    fn image_search(&self, request: &SearchRequest<'_>) -> Result<Vec<SearchResult>> {
+        Ok(self.local.search_images(request)?)
     }
 
     fn image_pull(

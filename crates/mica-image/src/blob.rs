@@ -127,6 +127,28 @@ impl BlobStore {
         Document::verified(bytes, digest, &what)
     }
 
+    /// Opens a blob that may be too large to be read at once; `None` if it is not here. Its content is
+    /// not compared with its digest.
+    pub fn open_file(&self, digest: &Digest) -> Result<Option<File>> {
+        let path = self.path(digest);
+        match File::open(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::file("open", path, source)),
+        }
+    }
+
+    /// Gives a file the name of a blob, besides its own.
+    pub(crate) fn link(&self, file: &Path, digest: &Digest) -> Result<()> {
+        let path = self.path(digest);
+        match fs::hard_link(file, &path) {
+            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Error::file("link", path, source))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether there is a blob of this digest; its content is not looked at.
     pub fn contains(&self, digest: &Digest) -> bool {
         self.path(digest).exists()

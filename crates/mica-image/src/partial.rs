@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// How long something half done is kept for whoever wants the rest.
@@ -29,7 +29,7 @@ impl BlobStore {
         loop {
             let (file, path) = self.open_partial(digest)?;
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) if is_named(&file) => return Ok(Some(Claim { file, path })),
+                Ok(()) if is_named(&file, &path) => return Ok(Some(Claim { file, path })),
                 // Whoever had it is done and has taken it away.
                 Ok(()) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
@@ -85,9 +85,10 @@ impl BlobStore {
     }
 }
 
-/// Whether a file still has its name.
-fn is_named(file: &File) -> bool {
-    rustix::fs::fstat(file).is_ok_and(|status| status.st_nlink == 1)
+/// Whether a file still has its name here; as a kept blob it may have another one.
+fn is_named(file: &File, path: &Path) -> bool {
+    let (Ok(own), Ok(named)) = (rustix::fs::fstat(file), rustix::fs::lstat(path)) else { return false };
+    (own.st_dev, own.st_ino) == (named.st_dev, named.st_ino)
 }
 
 impl Claim {
@@ -110,6 +111,12 @@ impl Claim {
     /// Begins anew.
     pub fn clear(&self) -> Result<()> {
         self.file.set_len(0).map_err(|source| Error::file("cut short", &self.path, source))
+    }
+
+    /// Keeps the bytes, which were found to be those of `digest`, as a blob. They are not durable yet, and
+    /// nothing may be added to them any more.
+    pub fn keep(&self, store: &BlobStore, digest: &Digest) -> Result<()> {
+        store.link(&self.path, digest)
     }
 
     /// Takes the bytes away, but not the claim: nobody waits for longer than it is held.

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The domain whose registry has another name.
-const DOCKER_DOMAIN: &str = "docker.io";
+pub(crate) const DOCKER_DOMAIN: &str = "docker.io";
 /// That name.
 const DOCKER_REGISTRY: &str = "registry-1.docker.io";
 

@@ -48,6 +48,12 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A registry cannot be searched.
+    #[error("registry {registry} offers neither the search of version 1 nor a catalog")]
+    NoSearch {
+        /// Which.
+        registry: String,
+    },
     /// Content is longer than it may be.
     #[error("{what} is larger than the limit of {limit} bytes")]
     TooLarge {
@@ -173,6 +179,7 @@ impl Error {
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
             Self::Protocol { .. } | Self::TooLarge { .. } | Self::Size { .. } => ErrorKind::InvalidArgument,
             Self::Configuration { .. } => ErrorKind::InvalidArgument,
+            Self::NoSearch { .. } => ErrorKind::NotFound,
             Self::Source { .. } | Self::Digest { .. } => ErrorKind::Internal,
         }
     }

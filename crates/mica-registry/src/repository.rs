@@ -30,8 +30,8 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
 /// The registries of the world, as the machine's configuration sees them.
 #[derive(Debug)]
 pub struct Registries {
-    settings: Arc<Settings>,
-    roots: Arc<SystemRoots>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) roots: Arc<SystemRoots>,
 }
 
 /// What is going to be done with a repository.
@@ -209,7 +209,7 @@ impl<'a> Repository<'a> {
         for _ in 0..PAGE_COUNT_MAX {
             let order = || Order::new("GET", address.clone());
             let (head, bytes) = session.document(order, MANIFEST_SIZE_MAX, "the list of tags")?;
-            let next = next_page(&head.headers);
+            let next = next_address(&head.headers, &address);
             let page: Page = serde_json::from_slice(&bytes)
                 .map_err(|error| Error::protocol(&address, format!("malformed list of tags: {error}")))?;
             tags.extend(page.tags.unwrap_or_default());
@@ -220,8 +220,7 @@ impl<'a> Repository<'a> {
                 });
             }
             match next {
-                // Only ever at the same endpoint, whatever host is written there.
-                Some(next) => address = path_of(&join(&format!("https://x{address}"), &next)),
+                Some(next) => address = next,
                 None => return Ok(tags),
             }
         }
@@ -260,11 +259,12 @@ fn media_type(headers: &HeaderMap) -> String {
     header.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned()
 }
 
-/// `Link: <address>; rel="next"`.
-fn next_page(headers: &HeaderMap) -> Option<String> {
+/// Where a list goes on: `Link: <address>; rel="next"`. Only ever at the same endpoint, whatever host
+/// is written there.
+pub(crate) fn next_address(headers: &HeaderMap, address: &str) -> Option<String> {
     let link = headers.get("link")?.to_str().ok()?;
-    let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
-    rest.contains("next").then(|| address.to_owned())
+    let (next, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
+    rest.contains("next").then(|| path_of(&join(&format!("https://x{address}"), next)))
 }
 
 fn path_of(address: &str) -> String {

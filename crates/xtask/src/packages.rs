@@ -22,6 +22,7 @@ pub(crate) const CONTAINERS: &[Package] = &[
     ("crun", "/usr/bin/crun"),
     ("docker-registry", "/usr/bin/docker-registry"),
     ("apache2-utils", "/usr/bin/htpasswd"),
+    ("openssl", "/usr/bin/openssl"),
     ("runc", "/usr/sbin/runc"),
     ("docker.io", "/usr/sbin/dockerd"),
     ("bubblewrap", "/usr/bin/bwrap"),

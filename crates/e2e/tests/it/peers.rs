@@ -51,7 +51,7 @@ pub(crate) struct Dockerd {
 
 impl Dockerd {
     /// One without any network.
-    fn start(world: &World) -> Self {
+    pub(crate) fn start(world: &World) -> Self {
         Self::start_with(world, &["--iptables=false", "--bridge=none"])
     }
 

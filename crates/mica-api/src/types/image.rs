@@ -317,3 +317,26 @@ pub struct TreeContainer {
     /// Directory of its writable layer on this host.
     pub path: String,
 }
+
+/// What to look for in a registry.
+#[derive(Debug, Clone)]
+pub struct SearchRequest<'a> {
+    /// The word, after the name of the registry where it is not the hub: `registry.example/team`.
+    pub term: String,
+    /// How many to find at most; 0 for docker's 25.
+    pub limit: i64,
+    /// docker's filters: `stars`, `is-official`, `is-automated`.
+    pub filters: Filters,
+    /// How the user gets to registries.
+    pub access: RegistryAccess<'a>,
+}
+
+/// A row of `search`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields carry docker's names and meanings one for one")]
+pub struct SearchResult {
+    pub name: String,
+    pub description: String,
+    pub star_count: i64,
+    pub is_official: bool,
+}

@@ -25,7 +25,6 @@ pub const COMMANDS: &[PlannedCommand] = &[
     planned("image push", REGISTRIES),
     planned("login", REGISTRIES),
     planned("logout", REGISTRIES),
-    planned("search", REGISTRIES),
     planned("manifest", REGISTRIES),
     planned("context", ENGINE_API),
     planned("system dial-stdio", ENGINE_API),

@@ -25,7 +25,7 @@ pub struct Progress {
 }
 
 enum Shown {
-    Live { all: MultiProgress, bars: BTreeMap<String, ProgressBar> },
+    Live(Screen),
     Plain(Box<dyn Write + Send>),
     Quiet,
 }
@@ -35,6 +35,21 @@ impl fmt::Debug for Progress {
         formatter.debug_struct("Progress").finish_non_exhaustive()
     }
 }
+
+/// What is on a terminal.
+struct Screen {
+    all: MultiProgress,
+    bars: BTreeMap<String, ProgressBar>,
+    /// All parts together, once there are several.
+    total: Option<ProgressBar>,
+    /// How much the parts that have begun are, and how much of it is done.
+    length: u64,
+    done: u64,
+    begun: usize,
+}
+
+/// Of all parts together.
+const TOTAL: &str = "Total: {bytes}/{total_bytes} {bytes_per_sec}";
 
 /// Of a part whose size is known.
 const SIZED: &str = "{prefix}: {msg:12} [{bar:40}] {bytes}/{total_bytes} {bytes_per_sec}";
@@ -50,8 +65,7 @@ impl Progress {
     pub fn new(manner: Manner, writer: Box<dyn Write + Send>) -> Self {
         let shown = match manner {
             Manner::Live => {
-                let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-                Shown::Live { all, bars: BTreeMap::new() }
+                Shown::Live(Screen::new(MultiProgress::with_draw_target(ProgressDrawTarget::stderr())))
             }
             Manner::Plain => Shown::Plain(writer),
             Manner::Quiet => Shown::Quiet,
@@ -62,7 +76,7 @@ impl Progress {
     /// Takes note of an event. That nobody reads the lines is no reason to stop the work.
     pub fn report(&self, event: &ProgressEvent) {
         match &mut *self.shown.lock().unwrap_or_else(PoisonError::into_inner) {
-            Shown::Live { all, bars } => draw(all, bars, event),
+            Shown::Live(screen) => screen.draw(event),
             Shown::Plain(writer) => {
                 let _ = match event {
                     ProgressEvent::End { part, outcome: text } | ProgressEvent::Status { part, text } => {
@@ -77,47 +91,85 @@ impl Progress {
     }
 }
 
-fn draw(all: &MultiProgress, bars: &mut BTreeMap<String, ProgressBar>, event: &ProgressEvent) {
-    match event {
-        ProgressEvent::Begin { part, total } => {
-            let bar = bar_of(all, bars, part);
-            bar.set_style(style(if total.is_some() { SIZED } else { UNSIZED }));
-            if let Some(total) = total {
-                bar.set_length(*total);
+impl Screen {
+    const fn new(all: MultiProgress) -> Self {
+        Self { all, bars: BTreeMap::new(), total: None, length: 0, done: 0, begun: 0 }
+    }
+
+    fn draw(&mut self, event: &ProgressEvent) {
+        match event {
+            ProgressEvent::Begin { part, total } => self.begin(part, *total),
+            ProgressEvent::Status { part, text } => {
+                let bar = self.bar_of(part);
+                bar.set_style(style(SETTLED));
+                bar.set_message(escape_control(text).into_owned());
             }
-            bar.set_position(0);
-            bar.set_message(if bar.message().is_empty() { "Loading" } else { "Downloading" });
-        }
-        ProgressEvent::Status { part, text } => {
-            let bar = bar_of(all, bars, part);
-            bar.set_style(style(SETTLED));
-            bar.set_message(escape_control(text).into_owned());
-        }
-        ProgressEvent::Note { text } => {
-            let _ = all.println(escape_control(text));
-        }
-        ProgressEvent::Advance { part, bytes } => {
-            if let Some(bar) = bars.get(part) {
-                bar.inc(*bytes);
+            ProgressEvent::Note { text } => {
+                let _ = self.all.println(escape_control(text));
             }
-        }
-        ProgressEvent::End { part, outcome } => {
-            let bar = bar_of(all, bars, part);
-            bars.remove(part);
-            bar.set_style(style(SETTLED));
-            bar.finish_with_message(escape_control(outcome).into_owned());
+            ProgressEvent::Advance { part, bytes } => {
+                if let Some(bar) = self.bars.get(part) {
+                    bar.inc(*bytes);
+                    self.done += bytes;
+                    self.draw_total();
+                }
+            }
+            ProgressEvent::End { part, outcome } => {
+                let bar = self.bar_of(part);
+                self.bars.remove(part);
+                bar.set_style(style(SETTLED));
+                bar.finish_with_message(escape_control(outcome).into_owned());
+            }
         }
     }
-}
 
-/// The bar of a part, made where there is none.
-fn bar_of(all: &MultiProgress, bars: &mut BTreeMap<String, ProgressBar>, part: &str) -> ProgressBar {
-    let make = || {
-        let bar = all.add(ProgressBar::no_length());
-        bar.set_prefix(escape_control(part).into_owned());
-        bar
-    };
-    bars.entry(part.to_owned()).or_insert_with(make).clone()
+    fn begin(&mut self, part: &str, total: Option<u64>) {
+        let bar = self.bar_of(part);
+        bar.set_style(style(if total.is_some() { SIZED } else { UNSIZED }));
+        // One that begins again has been counted.
+        if bar.length() == total && total.is_some() {
+            self.done = self.done.saturating_sub(bar.position());
+        } else {
+            self.length += total.unwrap_or(0);
+            self.begun += usize::from(total.is_some());
+        }
+        if let Some(total) = total {
+            bar.set_length(total);
+        }
+        bar.set_position(0);
+        bar.set_message(if bar.message().is_empty() { "Loading" } else { "Downloading" });
+        self.draw_total();
+    }
+
+    /// The last line, where it says more than the one above it.
+    fn draw_total(&mut self) {
+        if self.begun < 2 {
+            return;
+        }
+        let all = &self.all;
+        let total = self.total.get_or_insert_with(|| {
+            let bar = all.add(ProgressBar::no_length());
+            bar.set_style(style(TOTAL));
+            bar
+        });
+        total.set_length(self.length);
+        total.set_position(self.done);
+    }
+
+    /// The bar of a part, made where there is none.
+    fn bar_of(&mut self, part: &str) -> ProgressBar {
+        let (all, total) = (&self.all, &self.total);
+        let make = || {
+            let bar = ProgressBar::no_length();
+            let bar = match total {
+                Some(total) => all.insert_before(total, bar),
+                None => all.add(bar),
+            };
+            bar.set_prefix(escape_control(part).into_owned());
+            bar
+        };
+        self.bars.entry(part.to_owned()).or_insert_with(make).clone()
+    }
 }
 
 /// The templates are constants that a test checks.
@@ -176,18 +228,24 @@ mod tests {
 
     #[test]
     fn bars_follow_their_parts() {
-        for template in [SIZED, UNSIZED, SETTLED] {
+        for template in [SIZED, UNSIZED, SETTLED, TOTAL] {
             assert!(ProgressStyle::with_template(template).is_ok());
         }
-        let (all, mut bars) =
-            (MultiProgress::with_draw_target(ProgressDrawTarget::hidden()), BTreeMap::new());
+        let mut screen = Screen::new(MultiProgress::with_draw_target(ProgressDrawTarget::hidden()));
         let [begin, advance, end, _] = events();
-        draw(&all, &mut bars, &begin);
-        draw(&all, &mut bars, &advance);
-        let bar = bars["aabbccddeeff"].clone();
+        screen.draw(&begin);
+        screen.draw(&advance);
+        let bar = screen.bars["aabbccddeeff"].clone();
         assert_eq!((bar.position(), bar.length()), (60, Some(100)));
-        draw(&all, &mut bars, &end);
-        assert!(bar.is_finished() && bars.is_empty());
+        assert!(screen.total.is_none(), "one part is its own total");
+        let other = "ffeeddccbbaa".to_owned();
+        screen.draw(&ProgressEvent::Begin { part: other.clone(), total: Some(50) });
+        screen.draw(&ProgressEvent::Advance { part: other.clone(), bytes: 10 });
+        screen.draw(&ProgressEvent::Begin { part: other, total: Some(50) });
+        let total = screen.total.clone().unwrap();
+        assert_eq!((total.position(), total.length()), (60, Some(150)));
+        screen.draw(&end);
+        assert!(bar.is_finished() && screen.bars.len() == 1);
         assert_eq!(bar.message(), "Loaded");
     }
 }

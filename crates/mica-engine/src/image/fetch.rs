@@ -41,6 +41,7 @@ impl Local {
         let images = [image];
         // What is registered before its image is recorded is not to be swept away.
         let _lock = lock::shared(&self.disk.image_lock())?;
+        let is_keeping = self.config()?.registry.keep_compressed_blobs;
         let mut fresh = Fresh::new();
         self.tell_what_is_here(&images, source)?;
         loop {
@@ -58,7 +59,9 @@ impl Local {
             let Some(other) = others.first() else {
                 // The bytes are of no use any more, but the files keep their names, and with them whoever
                 // waits, until the layers can be found.
-                claims.values().try_for_each(Claim::clear)?;
+                for (digest, claim) in &claims {
+                    if is_keeping { claim.keep(&self.blobs, digest)? } else { claim.clear()? }
+                }
                 let is_recorded = self.record(&images, &mut fresh)?;
                 claims.values().try_for_each(Claim::discard)?;
                 if is_recorded {
@@ -66,6 +69,9 @@ impl Local {
                 }
                 continue;
             };
+            if is_keeping {
+                claims.iter().try_for_each(|(digest, claim)| claim.keep(&self.blobs, digest))?;
+            }
             self.park(&mut fresh)?;
             claims.values().try_for_each(Claim::discard)?;
             drop(claims);
@@ -150,6 +156,7 @@ impl Local {
                 position: 0,
                 remote: None,
                 unreported: 0,
+                is_complete: false,
                 is_over,
                 is_broken: &is_broken,
             };
@@ -205,6 +212,8 @@ struct Stream<'a> {
     position: u64,
     remote: Option<BlobReader<'a>>,
     unreported: u64,
+    /// That all has come was told.
+    is_complete: bool,
     /// Another layer of the image has failed.
     is_over: &'a AtomicBool,
     /// It was the way here that failed, not what came.
@@ -257,6 +266,12 @@ impl Read for Stream<'_> {
         self.unreported += count as u64;
         if self.unreported >= REPORT_EVERY_BYTES || count == 0 {
             self.report();
+        }
+        if count == 0 && !buffer.is_empty() && !std::mem::replace(&mut self.is_complete, true) {
+            for text in ["Verifying Checksum", "Download complete"] {
+                let part = self.blob.digest.short();
+                (self.source.progress)(ProgressEvent::Status { part, text: text.to_owned() });
+            }
         }
         Ok(count)
     }

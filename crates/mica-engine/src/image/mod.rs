@@ -15,6 +15,7 @@ pub(crate) mod register;
 pub(crate) mod registries;
 pub(crate) mod remove;
 pub(crate) mod save;
+pub(crate) mod search;
 pub(crate) mod tag;
 pub(crate) mod tidy;
 pub(crate) mod tree;

@@ -88,6 +88,18 @@ pub(crate) fn manifests(database: &Database) -> Result<Vec<Digest>> {
     })
 }
 
+/// Digests of the compressed forms, as far as they are known, of layers.
+pub(crate) fn layer_blobs(database: &Database, diff_ids: &[Digest]) -> Result<Vec<Digest>> {
+    let wanted = serde_json::to_string(diff_ids).unwrap_or_default();
+    database.read(|connection| {
+        let mut statement = connection.prepare(
+            "SELECT DISTINCT digest FROM layer_blob WHERE diff_id IN (SELECT value FROM json_each(?1))",
+        )?;
+        let rows = statement.query_map([wanted], |row| row.get::<_, String>(0))?;
+        rows.filter_map(|row| row.map(|text| text.parse().ok()).transpose()).collect()
+    })
+}
+
 /// Forgets what was known of images and layers that are gone.
 pub(crate) fn forget(transaction: &Transaction<'_>, diff_ids: &[Digest]) -> Result<()> {
     transaction

@@ -33,6 +33,9 @@ impl Local {
             self.layers.list()?.into_iter().filter(|key| !used.contains(&self.layers.tree(key))).collect();
         let mut ids: HashSet<_> = images.iter().map(|image| image.id).collect();
         ids.extend(origin::manifests(&self.database())?);
+        let diff_ids: Vec<_> =
+            images.iter().flat_map(|image| &image.layers).map(|layer| layer.diff_id).collect();
+        ids.extend(origin::layer_blobs(&self.database(), &diff_ids)?);
         let blobs: Vec<_> =
             self.blobs.list()?.into_iter().filter(|blob| !ids.contains(&blob.digest)).collect();
         if unused.is_empty() && blobs.is_empty() {
@@ -43,8 +46,6 @@ impl Local {
         for key in &unused {
             self.layers.remove(key)?;
         }
-        let diff_ids: Vec<_> =
-            images.iter().flat_map(|image| &image.layers).map(|layer| layer.diff_id).collect();
         self.database().write(|transaction| origin::forget(transaction, &diff_ids))?;
         for blob in &blobs {
             self.blobs.remove(&blob.digest)?;

@@ -9,6 +9,7 @@ pub mod prune;
 pub mod pull;
 pub mod rm;
 pub mod save;
+pub mod search;
 pub mod tag;
 pub mod tree;
 
@@ -32,6 +33,7 @@ pub const COMMANDS: &[Command] = &[
     pull::COMMAND,
     rm::COMMAND,
     save::COMMAND,
+    search::COMMAND,
     tag::COMMAND,
     tree::COMMAND,
 ];
