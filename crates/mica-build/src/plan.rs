@@ -16,6 +16,8 @@ pub struct Options {
     pub platform: String,
     /// The platform of this host: `linux/amd64`.
     pub host_platform: String,
+    /// Whether steps are shown with the platform, because there are several builds.
+    pub shows_platform: bool,
     /// Does every step again.
     pub no_cache: bool,
     /// Does every step of these stages again.
@@ -212,10 +214,14 @@ impl<'a> Plan<'a> {
 
     /// What is shown of a stage before the numbers of its steps.
     pub(crate) fn label(&self, index: usize) -> String {
+        let platform = match self.options.shows_platform {
+            true => format!("{} ", self.options.wanted_platform()),
+            false => String::new(),
+        };
         match &self.file.stages[index].name_as_written {
-            _ if self.file.stages.len() == 1 => String::new(),
-            Some(name) => format!("{name} "),
-            None => format!("stage-{index} "),
+            _ if self.file.stages.len() == 1 => platform,
+            Some(name) => format!("{platform}{name} "),
+            None => format!("{platform}stage-{index} "),
         }
     }
 

@@ -294,6 +294,9 @@ impl Error {
         if let Self::State { hint: Some(hint), .. } = self {
             return Some((*hint).to_owned());
         }
+        if let Self::Solve { source } = self {
+            return source.hint();
+        }
         if let Self::Network(error) = self
             && let Some(hint) = error.hint()
         {

@@ -64,6 +64,39 @@ pub(crate) fn is_held(path: &Path) -> bool {
     matches!(flock(&file, FlockOperation::NonBlockingLockShared), Err(rustix::io::Errno::WOULDBLOCK))
 }
 
+/// Waits for the lock on a directory that several may hold together; `None` if it is not there any more.
+pub(crate) fn shared_directory(path: &Path) -> Result<Option<File>> {
+    let Some(directory) = open_directory(path)? else { return Ok(None) };
+    loop {
+        match flock(&directory, FlockOperation::LockShared) {
+            Ok(()) => break,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(Error::io("lock", path, errno.into())),
+        }
+    }
+    let held = directory.metadata().map_err(|source| Error::io("examine", path, source))?;
+    let is_there = fs::metadata(path).is_ok_and(|named| named.ino() == held.ino());
+    Ok(Some(directory).filter(|_| is_there))
+}
+
+/// Takes the exclusive lock on a directory if nobody holds it and it is there.
+pub(crate) fn try_exclusive_directory(path: &Path) -> Result<Option<File>> {
+    let Some(directory) = open_directory(path)? else { return Ok(None) };
+    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(directory)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(errno) => Err(Error::io("lock", path, errno.into())),
+    }
+}
+
+fn open_directory(path: &Path) -> Result<Option<File>> {
+    match File::open(path) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::io("open", path, source)),
+    }
+}
+
 fn open(path: &Path) -> Result<File> {
     match OpenOptions::new().create(true).truncate(false).write(true).open(path) {
         // What only reads goes on where nothing can be written.

@@ -38,6 +38,7 @@ impl Local {
         let Ok(Some(_lock)) = lock::try_exclusive(&disk.lock()) else { return };
         // Recorded between our two looks: no leftover.
         if self.is_unknown(id) {
+            self.forget_places(id);
             let _ = self.trash_directory(id);
         }
     }

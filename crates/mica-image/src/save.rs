@@ -51,18 +51,18 @@ pub type WriteLayer<'a> = dyn FnMut(&LayerSource, &mut dyn Write) -> io::Result<
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
-    media_type: &'static str,
-    digest: Digest,
-    size: u64,
+pub(crate) struct Descriptor {
+    pub(crate) media_type: &'static str,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: BTreeMap<&'static str, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    platform: Option<DescriptorPlatform>,
+    pub(crate) platform: Option<DescriptorPlatform>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct DescriptorPlatform {
+pub(crate) struct DescriptorPlatform {
     architecture: String,
     os: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -71,24 +71,28 @@ struct DescriptorPlatform {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Manifest {
+pub(crate) struct Manifest {
     schema_version: u8,
     media_type: &'static str,
     config: Descriptor,
     layers: Vec<Descriptor>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Index {
-    schema_version: u8,
-    media_type: &'static str,
-    manifests: Vec<Descriptor>,
+pub(crate) struct Index {
+    pub(crate) schema_version: u8,
+    pub(crate) media_type: &'static str,
+    pub(crate) manifests: Vec<Descriptor>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct DockerItem {
+pub(crate) struct DockerItem {
     config: String,
     /// Null if there are none, as docker writes it.
     repo_tags: Option<Vec<String>>,
@@ -101,8 +105,7 @@ pub fn write_archive(
     output: &mut dyn Write,
     write_layer: &mut WriteLayer<'_>,
 ) -> Result<()> {
-    let mut archive =
-        ArchiveWriter { output: BufWriter::with_capacity(BUFFER_SIZE, output), written: HashSet::new() };
+    let mut archive = ArchiveWriter::new(output);
     archive.directory("blobs/")?;
     archive.directory("blobs/sha256/")?;
     let mut manifests = Vec::new();
@@ -119,20 +122,21 @@ pub fn write_archive(
         manifests.extend(descriptors(image, &manifest));
         items.push(docker_item(image));
     }
-    let index = Index { schema_version: 2, media_type: crate::media_type::OCI_INDEX, manifests };
+    let media_type = crate::media_type::OCI_INDEX;
+    let index = Index { schema_version: 2, media_type, manifests, annotations: BTreeMap::new() };
     archive.file("index.json", document(&index, "index.json")?.bytes())?;
     archive.file("manifest.json", document(&items, "manifest.json")?.bytes())?;
     archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     archive.finish()
 }
 
-fn document(content: &impl Serialize, what: &str) -> Result<Document> {
+pub(crate) fn document(content: &impl Serialize, what: &str) -> Result<Document> {
     let bytes =
         serde_json::to_vec(content).map_err(|source| Error::Document { what: what.to_owned(), source })?;
     Ok(Document::from_bytes(bytes))
 }
 
-fn check_diff_id(actual: &Digest, expected: &Digest) -> Result<()> {
+pub(crate) fn check_diff_id(actual: &Digest, expected: &Digest) -> Result<()> {
     if actual == expected {
         return Ok(());
     }
@@ -143,7 +147,7 @@ fn check_diff_id(actual: &Digest, expected: &Digest) -> Result<()> {
     })
 }
 
-fn manifest(image: &SavedImage<'_>) -> Manifest {
+pub(crate) fn manifest(image: &SavedImage<'_>) -> Manifest {
     let describe = |media_type, digest, size| Descriptor {
         media_type,
         digest,
@@ -156,6 +160,7 @@ fn manifest(image: &SavedImage<'_>) -> Manifest {
         media_type: OCI_MANIFEST,
         config: describe(OCI_CONFIG, *image.config.id(), image.config.bytes().len() as u64),
         layers: image.layers.iter().map(|layer| describe(OCI_LAYER, layer.diff_id, layer.size)).collect(),
+        annotations: BTreeMap::new(),
     }
 }
 
@@ -166,26 +171,37 @@ fn descriptors(image: &SavedImage<'_>, manifest: &Document) -> Vec<Descriptor> {
         digest: *manifest.digest(),
         size: manifest.bytes().len() as u64,
         annotations: BTreeMap::new(),
-        platform: Some(DescriptorPlatform {
-            architecture: image.config.architecture().to_owned(),
-            os: image.config.os().to_owned(),
-            variant: image.config.variant().to_owned(),
-        }),
+        platform: Some(DescriptorPlatform::of(image.config)),
     };
-    if image.names.is_empty() {
-        return vec![nameless];
+    named(&image.names, &nameless)
+}
+
+/// The descriptor under each of the names, or once without one.
+pub(crate) fn named(names: &[Reference], nameless: &Descriptor) -> Vec<Descriptor> {
+    if names.is_empty() {
+        return vec![nameless.clone()];
     }
     let named = |name: &Reference| {
         let mut descriptor = nameless.clone();
-        descriptor.annotations.insert("io.containerd.image.name", name.to_string());
+        descriptor.annotations.insert("io.containerd.image.name".to_owned(), name.to_string());
         let tag = name.tag().unwrap_or_default().to_owned();
-        descriptor.annotations.insert("org.opencontainers.image.ref.name", tag);
+        descriptor.annotations.insert("org.opencontainers.image.ref.name".to_owned(), tag);
         descriptor
     };
-    image.names.iter().map(named).collect()
+    names.iter().map(named).collect()
 }
 
-fn docker_item(image: &SavedImage<'_>) -> DockerItem {
+impl DescriptorPlatform {
+    pub(crate) fn of(config: &ImageConfig) -> Self {
+        Self {
+            architecture: config.architecture().to_owned(),
+            os: config.os().to_owned(),
+            variant: config.variant().to_owned(),
+        }
+    }
+}
+
+pub(crate) fn docker_item(image: &SavedImage<'_>) -> DockerItem {
     let names: Vec<String> = image.names.iter().map(Reference::familiar).collect();
     DockerItem {
         config: blob_name(image.config.id()),
@@ -198,13 +214,17 @@ fn blob_name(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-struct ArchiveWriter<W: Write> {
+pub(crate) struct ArchiveWriter<W: Write> {
     output: BufWriter<W>,
     written: HashSet<Digest>,
 }
 
 impl<W: Write> ArchiveWriter<W> {
-    fn directory(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn new(output: W) -> Self {
+        Self { output: BufWriter::with_capacity(BUFFER_SIZE, output), written: HashSet::new() }
+    }
+
+    pub(crate) fn directory(&mut self, name: &str) -> Result<()> {
         self.header(name, 0, tar::EntryType::Directory)
     }
 
@@ -229,21 +249,21 @@ impl<W: Write> ArchiveWriter<W> {
         self.output.write_all(zeros).map_err(|source| Error::Write { source })
     }
 
-    fn file(&mut self, name: &str, content: &[u8]) -> Result<()> {
+    pub(crate) fn file(&mut self, name: &str, content: &[u8]) -> Result<()> {
         let size = content.len() as u64;
         self.header(name, size, tar::EntryType::Regular)?;
         self.output.write_all(content).map_err(|source| Error::Write { source })?;
         self.padding(size)
     }
 
-    fn blob(&mut self, document: &Document) -> Result<()> {
+    pub(crate) fn blob(&mut self, document: &Document) -> Result<()> {
         if !self.written.insert(*document.digest()) {
             return Ok(());
         }
         self.file(&blob_name(document.digest()), document.bytes())
     }
 
-    fn layer(&mut self, layer: &LayerSource, write_layer: &mut WriteLayer<'_>) -> Result<()> {
+    pub(crate) fn layer(&mut self, layer: &LayerSource, write_layer: &mut WriteLayer<'_>) -> Result<()> {
         if !self.written.insert(layer.diff_id) {
             return Ok(());
         }
@@ -258,7 +278,7 @@ impl<W: Write> ArchiveWriter<W> {
         self.padding(size)
     }
 
-    fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(mut self) -> Result<()> {
         self.output
             .write_all(&[0; 2 * BLOCK as usize])
             .and_then(|()| self.output.flush())

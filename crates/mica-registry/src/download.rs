@@ -43,9 +43,13 @@ impl Registries {
         known: Option<&str>,
         proxies: &Proxies,
     ) -> Result<Option<Download>> {
+        let rest = address.split_once("://").map_or("", |(_, rest)| rest);
+        // Who is led on from here is led by a stranger, who may not lead everywhere.
+        let endpoint = stranger(rest.split(['/', '?', '#']).next().unwrap_or_default());
+        let wire = Wire::new(&endpoint, self.settings(), self.roots(), proxies);
         let mut target = address.to_owned();
         for _ in 0..=REDIRECTS_MAX {
-            let answer = self.ask(&target, known, proxies)?;
+            let answer = ask(&wire, &target, known)?;
             match answer.status().as_u16() {
                 301 | 302 | 303 | 307 | 308 => target = next(&target, &answer)?,
                 304 if known.is_some() => return Ok(None),
@@ -59,18 +63,14 @@ impl Registries {
         }
         Err(Error::protocol(address, "too many redirects"))
     }
+}
 
-    fn ask(&self, address: &str, known: Option<&str>, proxies: &Proxies) -> Result<Answer> {
-        let rest = address.split_once("://").map_or("", |(_, rest)| rest);
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let endpoint = stranger(authority);
-        let wire = Wire::new(&endpoint, self.settings(), self.roots(), proxies);
-        let mut order = Order::new("GET", address.to_owned()).header("accept", "*/*");
-        if let Some(known) = known {
-            order = order.header("if-none-match", known);
-        }
-        wire.send(&mut order, &[])
+fn ask(wire: &Wire, address: &str, known: Option<&str>) -> Result<Answer> {
+    let mut order = Order::new("GET", address.to_owned()).header("accept", "*/*");
+    if let Some(known) = known {
+        order = order.header("if-none-match", known);
     }
+    wire.send(&mut order, &[])
 }
 
 /// Where an answer sends us: to the web only, and never out of TLS.

@@ -323,5 +323,53 @@ fn privileged_flags_for_commands_reach_them_and_decide_what_is_known() {
     assert!(!run(&[]).success().stderr().contains("CACHED"));
     run(&["--add-host", "there"]).failure();
     run(&["--platform", "linux/s390x"]).failure().stderr_contains("platform");
-    run(&["--platform", "linux/amd64,linux/arm64"]).failure().stderr_contains("several platforms");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_commands_are_on_the_default_network_unless_they_ask_for_another() {
+    let world = World::with_busybox();
+    world
+        .mica(["run", "-d", "--name", "server", "busybox", "sh", "-c", "echo hello > /index.html; httpd -f"])
+        .success();
+    let address = world.inspect("server", "{{.NetworkSettings.Networks.bridge.IPAddress}}");
+    let fetch = format!("until wget -qO- http://{address}/; do usleep 50000; done");
+    let dockerfile = format!(
+        "FROM busybox AS one\nRUN {fetch} > /one; cat /etc/hosts > /hosts\nFROM busybox AS two\nRUN {fetch} > /two\n\
+         RUN --network=none ip link | grep -c '^[0-9]' > /none; ! wget -qO- http://{address}/\n\
+         FROM busybox\nCOPY --from=one /one /hosts /\nCOPY --from=two /two /none /\nRUN cat /etc/resolv.conf > /resolv\n"
+    );
+    build(&world, &dockerfile, &[]).success();
+    let shown = world.mica([
+        "run",
+        "--rm",
+        "built",
+        "sh",
+        "-c",
+        "cat /one /two /none; grep -c buildkitsandbox /hosts",
+    ]);
+    shown.success().stdout_is("hello\nhello\n1\n1\n");
+    // What commands had is given back.
+    let on_network =
+        world.mica(["network", "inspect", "bridge", "--format", "{{len .Containers}}"]).success().line();
+    assert_eq!(on_network, "1");
+    world.mica(["rm", "-f", "server"]).success();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_the_host_is_known_by_name_and_its_network_needs_a_right() {
+    let world = World::with_busybox();
+    let dockerfile = "FROM busybox\nRUN grep gateway.test /etc/hosts; ip route | grep default\n";
+    let directory = context(&world, &[("Dockerfile", dockerfile)]);
+    let output =
+        world.invoke(["build", "--add-host", "gateway.test=host-gateway", "."]).directory(&directory).run();
+    let shown = output.success().stderr();
+    let gateway = shown.split("default via ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    assert!(shown.contains(&format!("{gateway}\tgateway.test")), "{shown}");
+    let directory = context(&world, &[("Dockerfile", "FROM busybox\nRUN --network=host true\n")]);
+    let build =
+        |flags: &[&str]| world.invoke([&["build"], flags, &["."]].concat()).directory(&directory).run();
+    build(&[]).failure().stderr_contains("--allow network.host");
+    build(&["--allow", "network.host"]).success();
 }

@@ -103,3 +103,74 @@ fn privileged_a_killed_build_takes_its_command_along_and_leaves_what_was_done() 
         world.mica(["builder", "prune", "-f"]).success();
     }
 }
+
+/// Starts a build of a Dockerfile, and waits until its command has written `/begun`.
+fn begun(world: &World, dockerfile: &str, flags: &[&str]) -> e2e::Background {
+    let directory = context(world, dockerfile);
+    let build = world.invoke([&["build", "."], flags].concat()).directory(directory).spawn();
+    let limit = Instant::now() + Duration::from_secs(20);
+    let is_begun = || {
+        let containers = fs::read_dir(world.root().join("container")).into_iter().flatten().flatten();
+        containers.map(|entry| entry.path().join("upper/begun")).any(|path| path.exists())
+    };
+    while !is_begun() {
+        assert!(Instant::now() < limit, "the command does not run");
+        std::thread::yield_now();
+    }
+    build
+}
+
+/// Whether a file below a directory has these bytes in it.
+fn holds(directory: &std::path::Path, bytes: &[u8]) -> bool {
+    fs::read_dir(directory).into_iter().flatten().flatten().any(|entry| {
+        let kind = entry.file_type().unwrap();
+        match kind.is_dir() {
+            true => holds(&entry.path(), bytes),
+            false => {
+                kind.is_file()
+                    && fs::read(entry.path())
+                        .unwrap_or_default()
+                        .windows(bytes.len())
+                        .any(|part| part == bytes)
+            }
+        }
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_killed_build_leaves_no_secret() {
+    let world = World::with_busybox();
+    let secret = world.scratch().join("token");
+    fs::write(&secret, "c0ffee-very-secret").unwrap();
+    let flag = format!("id=t,src={}", secret.display());
+    let dockerfile = "FROM busybox\nRUN --mount=type=secret,id=t grep -q c0ffee /run/secrets/t && echo > /begun; sleep 1000\n";
+    let mut build = begun(&world, dockerfile, &["--secret", &flag]);
+    build.signal(rustix::process::Signal::KILL);
+    build.wait(Duration::from_secs(10));
+    for directory in [world.root(), world.run_directory()] {
+        assert!(!holds(&directory, b"c0ffee-very-secret"), "{}", directory.display());
+    }
+    world.mica(["builder", "prune", "-f"]).success();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_cache_that_a_command_has_is_not_pruned() {
+    let world = World::with_busybox();
+    let mount = "RUN --mount=type=cache,target=/c";
+    let dockerfile = format!("FROM busybox\n{mount} echo kept > /c/file; echo > /begun; sleep 1000\n");
+    let mut build = begun(&world, &dockerfile, &[]);
+    world.mica(["builder", "prune", "-af"]).success();
+    world.mica(["builder", "du"]).success().stdout_contains("mount of cache");
+    build.signal(rustix::process::Signal::KILL);
+    build.wait(Duration::from_secs(10));
+    let directory = context(&world, &format!("FROM busybox\n{mount} cat /c/file\n"));
+    world.invoke(["build", "."]).directory(directory).run().success().stderr_contains("kept");
+    // When nobody has it any more, it goes.
+    let limit = Instant::now() + Duration::from_secs(10);
+    while world.mica(["builder", "du"]).success().stdout().contains("mount of cache") {
+        assert!(Instant::now() < limit, "the cache stays");
+        world.mica(["builder", "prune", "-af"]).success();
+    }
+}

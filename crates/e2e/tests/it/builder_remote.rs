@@ -195,12 +195,14 @@ fn privileged_hostile_servers_give_errors_and_no_files() {
     let server = Registry::new();
     server.put("GET /loop", Answer::status(302).header("Location", "/loop"));
     server.put("GET /out", Answer::status(302).header("Location", "file:///etc/passwd"));
+    server.put("GET /cloud", Answer::status(302).header("Location", "http://169.254.169.254/secrets"));
     server.put("GET /short", Answer::new("text/plain", "0123456789").manner(Manner::DropAfter(4)));
     server.put("GET /..%2f..%2fevil", Answer::new("text/plain", "evil"));
     let at = format!("http://{}", server.address());
     for (path, words) in [
         ("loop", "too many redirects"),
         ("out", "refusing a redirect"),
+        ("cloud", "local link"),
         ("short", "/short"),
         ("absent", "404"),
     ] {

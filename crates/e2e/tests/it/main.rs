@@ -3,7 +3,9 @@
 mod archive_hostile;
 mod builder_bake;
 mod builder_build;
+mod builder_cache;
 mod builder_output;
+mod builder_platforms;
 mod builder_remote;
 mod container_attach;
 mod container_cdi;

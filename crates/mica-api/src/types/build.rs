@@ -26,7 +26,7 @@ pub struct BuildRequest<'a> {
     /// `--build-context`: the absolute path of a directory, `docker-image://NAME`, `oci-layout://DIRECTORY`, an
     /// address as that of a context, or `target:NAME` for the result of another build.
     pub contexts: BTreeMap<String, String>,
-    /// The platform of the result; that of the host if empty.
+    /// The platform of the result, or several between commas; that of the host if empty.
     pub platform: String,
     /// Does every step again.
     pub no_cache: bool,
@@ -56,6 +56,12 @@ pub struct BuildRequest<'a> {
     pub store: bool,
     /// Where else the result goes.
     pub outputs: Vec<BuildOutput>,
+    /// Where steps may come from that others have done.
+    pub cache_from: Vec<BuildCacheSource>,
+    /// Where the steps of this build are kept for others.
+    pub cache_to: Vec<BuildCacheTarget>,
+    /// Notes on the manifests of the result.
+    pub annotations: Vec<BuildAnnotation>,
     /// Asks for base images anew, even if they are here.
     pub pull: bool,
     /// With what rights and by which way registries and other places are reached.
@@ -115,7 +121,61 @@ pub enum BuildOutput {
     /// Its files, as a tar archive.
     Tar(File),
     /// The image, as an archive that docker and OCI tools read.
-    Archive(File),
+    Archive {
+        /// Where it is written.
+        file: File,
+        /// Whether docker is to load it, which knows no images for several platforms.
+        is_dockers: bool,
+    },
+}
+
+/// Where steps come from that others have done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildCacheSource {
+    /// A directory that a build has written.
+    Directory(PathBuf),
+    /// An image whose build has put its steps into it.
+    Image(String),
+}
+
+/// Where the steps of a build are kept for others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildCacheTarget {
+    /// A directory.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Whether also the steps are kept whose layers the result does not have.
+        has_all: bool,
+    },
+    /// The image itself.
+    Inline,
+}
+
+/// A note on a part of the result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildAnnotation {
+    /// On what.
+    pub part: AnnotatedPart,
+    /// For which platform only; for all if empty.
+    pub platform: String,
+    /// Its name.
+    pub name: String,
+    /// What it says.
+    pub value: String,
+}
+
+/// What notes are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnnotatedPart {
+    /// The manifest of an image.
+    Manifest,
+    /// What leads to the manifest.
+    ManifestDescriptor,
+    /// The index of images for several platforms.
+    Index,
+    /// What leads to the index.
+    IndexDescriptor,
 }
 
 /// A piece of news of a build.
@@ -174,8 +234,10 @@ pub enum BuildEvent {
 /// What came out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildOutcome {
-    /// The image's id.
+    /// The image's id; of several, that of the image for this machine.
     pub image_id: String,
+    /// The digest of the manifest or index that was written; the image's id if none was.
+    pub digest: String,
     /// Its names, in short.
     pub names: Vec<String>,
 }

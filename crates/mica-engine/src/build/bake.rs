@@ -231,7 +231,7 @@ mod tests {
         let board = Board::new(3);
         assert_eq!(board.next(&builds), Some(0));
         assert_eq!(board.next(&builds), Some(2));
-        board.put(0, Ok(BuildOutcome { image_id: String::new(), names: Vec::new() }));
+        board.put(0, Ok(BuildOutcome { image_id: String::new(), digest: String::new(), names: Vec::new() }));
         assert_eq!(board.next(&builds), Some(1));
         board.put(1, Err(None));
         assert_eq!(board.next(&builds), None);

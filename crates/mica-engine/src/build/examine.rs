@@ -23,7 +23,8 @@ impl Local {
         let remotes = Remotes::new(self, &request.access.proxies, &crew);
         let context = Context::open(&remotes, request)?;
         let file = context.dockerfile()?;
-        let options = super::options(request);
+        let platform = request.platform.split(',').next().unwrap_or_default();
+        let options = super::options(request, platform, false);
         let parsed = parse(&file.text);
         if question == BuildQuestion::Check {
             return Ok(self.check(&context, (&file, &parsed), &options));

@@ -1,67 +1,133 @@
 //! From the end of a build to an image of the store.
 
-use super::EXPORT_STEP;
-use super::worker::Builder;
-use crate::error::Result;
+use super::outputs::write_outputs;
+use super::worker::{Builder, held};
+use super::{EXPORT_STEP, Steps};
+use crate::error::{Error, Result};
 use crate::events;
 use crate::image::import::missing;
 use crate::image::load::wanted_platform;
 use crate::image::record::ImageRecord;
 use crate::image::register::{Fresh, NewRecord, check_depth};
-use mica_api::types::build::{BuildEvent, BuildOutcome};
+use mica_api::types::build::{BuildCacheTarget, BuildEvent, BuildOutcome};
 use mica_build::image::{Config, Image};
-use mica_image::{History, ImageConfig, NewImage};
-use mica_model::{Reference, Timestamp};
+use mica_image::{History, ImageConfig, NewImage, Platform};
+use mica_model::{Digest, Reference, Timestamp};
+use std::collections::HashMap;
 
 /// What docker's builder says of itself in histories.
 const COMMENT: &str = "buildkit.dockerfile.v0";
 
-impl Builder<'_> {
-    /// Records the image of a build under its names.
-    pub(super) fn export(&self, image: &Image, names: &[Reference]) -> Result<BuildOutcome> {
-        let step = EXPORT_STEP;
-        (self.listener)(BuildEvent::Begin { step, name: "exporting to image".to_owned() });
+/// What a build for one platform has made.
+pub(super) struct Made<'a> {
+    pub(super) builder: Builder<'a>,
+    pub(super) image: Image,
+}
+
+/// The same as an image of the store.
+pub(super) struct Finished<'m, 'a> {
+    pub(super) builder: &'m Builder<'a>,
+    pub(super) image: &'m Image,
+    /// The image.
+    pub(super) config: ImageConfig,
+    /// Those between, with the layers before its last one.
+    between: Vec<ImageConfig>,
+}
+
+/// Writes what was made where it is to go, and records it under its names.
+pub(super) fn export(made: &[Made<'_>], names: &[Reference]) -> Result<BuildOutcome> {
+    let finished = made.iter().map(Finished::new).collect::<Result<Vec<_>>>()?;
+    let host = Platform::host();
+    let own = finished.iter().position(|finished| host.suits(&finished.platform())).unwrap_or(0);
+    let Some(chosen) = finished.get(own) else {
+        return Err(Error::invalid("there is no platform to build for"));
+    };
+    let (builder, step) = (chosen.builder, EXPORT_STEP);
+    (builder.listener)(BuildEvent::Begin { step, name: "exporting to image".to_owned() });
+    let id = chosen.config.id().to_string();
+    let written = write_outputs(&finished, names)?;
+    if builder.request.store {
+        for (index, finished) in finished.iter().enumerate() {
+            finished.store(if index == own { names } else { &[] })?;
+        }
+        builder.note(step, format!("writing image {id}"));
+        for name in names {
+            builder.note(step, format!("naming to {name}"));
+            builder.local.events.append(&events::image("tag", &id, &name.familiar()));
+        }
+    }
+    (builder.listener)(BuildEvent::Done { step });
+    let digest = written.map_or_else(|| id.clone(), |digest| digest.to_string());
+    let names = names.iter().map(Reference::familiar).collect();
+    Ok(BuildOutcome { image_id: id, digest, names })
+}
+
+/// Keeps the steps for other stores, where that was asked for.
+pub(super) fn export_caches(made: &[Made<'_>], steps: &Steps<'_>) -> Result<()> {
+    let Some(Made { builder, .. }) = made.first() else { return Ok(()) };
+    let request = builder.request;
+    let is_directory = |target: &BuildCacheTarget| matches!(target, BuildCacheTarget::Directory { .. });
+    if !request.cache_to.iter().any(is_directory) {
+        return Ok(());
+    }
+    let layers: Vec<Digest> = made.iter().flat_map(|made| made.image.root.layers.iter().copied()).collect();
+    let mut records = HashMap::new();
+    for made in made {
+        records.extend(held(&made.builder.layers).iter().map(|(diff_id, layer)| (*diff_id, layer.clone())));
+    }
+    steps.whole(steps.next(), "exporting cache to client directory", || {
+        builder.caches.export(builder.local, request, (&layers, &records))
+    })
+}
+
+impl<'m, 'a> Finished<'m, 'a> {
+    fn new(made: &'m Made<'a>) -> Result<Self> {
+        let (builder, image) = (&made.builder, &made.image);
         let base = match &image.base {
             Some(id) => {
-                let record = ImageRecord::by_id(&self.local.database(), id)?;
-                record.map(|record| self.local.image_config(&record)).transpose()?
+                let record = ImageRecord::by_id(&builder.local.database(), id)?;
+                record.map(|record| builder.local.image_config(&record)).transpose()?
             }
             None => None,
         };
-        let configs = self.configs(image, base.as_ref())?;
-        let Some(last) = configs.last() else {
-            return Ok(BuildOutcome { image_id: String::new(), names: Vec::new() });
-        };
-        check_depth(last.diff_ids().len())?;
-        let id = *last.id();
-        self.write_outputs(image, last, names)?;
-        if self.request.store && !self.is_recorded(&id, names)? {
-            self.note(step, "exporting layers");
-            let mut parent = image.base;
-            let mut records = Vec::new();
-            let count = configs.len();
-            for (index, config) in configs.into_iter().enumerate() {
-                let id = *config.id();
-                let names = if index + 1 == count { names.to_vec() } else { Vec::new() };
-                records.push(NewRecord { config, names, parent, origin: None });
-                parent = Some(id);
-            }
-            self.local.add_images(&records, Fresh::new(), &|job| Err(missing(&job.diff_id)))?;
-        }
-        let id = id.to_string();
-        if self.request.store {
-            self.note(step, format!("writing image {id}"));
-            for name in names {
-                self.note(step, format!("naming to {name}"));
-                self.local.events.append(&events::image("tag", &id, &name.familiar()));
-            }
-        }
-        (self.listener)(BuildEvent::Done { step });
-        Ok(BuildOutcome { image_id: id, names: names.iter().map(Reference::familiar).collect() })
+        let mut between = builder.configs(image, base.as_ref())?;
+        let config = between.pop().ok_or_else(|| Error::invalid("the build has made nothing"))?;
+        check_depth(config.diff_ids().len())?;
+        Ok(Self { builder, image, config, between })
     }
 
+    /// For which platform it is.
+    pub(super) fn platform(&self) -> Platform {
+        Platform {
+            os: self.config.os().to_owned(),
+            architecture: self.config.architecture().to_owned(),
+            variant: self.config.variant().to_owned(),
+        }
+    }
+
+    /// Records it, and those between.
+    fn store(&self, names: &[Reference]) -> Result<()> {
+        let builder = self.builder;
+        if builder.is_recorded(self.config.id(), names)? {
+            return Ok(());
+        }
+        builder.note(EXPORT_STEP, "exporting layers");
+        let mut parent = self.image.base;
+        let mut records = Vec::new();
+        for config in &self.between {
+            let id = *config.id();
+            records.push(NewRecord { config: config.clone(), names: Vec::new(), parent, origin: None });
+            parent = Some(id);
+        }
+        let config = self.config.clone();
+        records.push(NewRecord { config, names: names.to_vec(), parent, origin: None });
+        builder.local.add_images(&records, Fresh::new(), &|job| Err(missing(&job.diff_id)))
+    }
+}
+
+impl Builder<'_> {
     /// Whether the image is there already and has all the names.
-    fn is_recorded(&self, id: &mica_model::Digest, names: &[Reference]) -> Result<bool> {
+    fn is_recorded(&self, id: &Digest, names: &[Reference]) -> Result<bool> {
         let database = self.local.database();
         if ImageRecord::by_id(&database, id)?.is_none() {
             return Ok(false);
@@ -82,7 +148,7 @@ impl Builder<'_> {
         };
         if new.architecture.is_empty() {
             // Nothing of another machine was needed.
-            let platform = wanted_platform(&self.request.platform)?;
+            let platform = wanted_platform(self.platform)?;
             (new.architecture, new.variant) = (platform.architecture, platform.variant);
         }
         if new.os.is_empty() {
@@ -122,6 +188,9 @@ impl Builder<'_> {
         }
         new.config = defaults;
         new.author = image.author.clone().unwrap_or_default();
+        if self.request.cache_to.contains(&BuildCacheTarget::Inline) {
+            new.build_cache = self.caches.of_image(&image.root.layers);
+        }
         let last = new.into_config()?;
         configs.retain(|between| between.id() != last.id());
         configs.push(last);

@@ -3,7 +3,9 @@
 mod add;
 mod archive;
 mod bake;
+mod bases;
 mod cache;
+mod caches;
 mod context;
 mod copy;
 mod crew;
@@ -11,6 +13,7 @@ mod examine;
 mod export;
 mod git;
 mod mounts;
+mod network;
 mod outputs;
 mod owner;
 mod places;
@@ -23,17 +26,22 @@ mod worker;
 pub(crate) use cache::TABLES;
 
 use crate::error::{Error, Result};
+use crate::image::load::wanted_platform;
 use crate::{Local, lock, system};
+use caches::Caches;
 use context::Context;
 use crew::{Crew, given_up};
+use export::{Made, export, export_caches};
 use mica_api::engine::BuildListener;
 use mica_api::types::build::{BuildContext, BuildEvent, BuildOutcome, BuildRequest};
-use mica_build::dockerfile::{ParseError, Span, parse};
+use mica_build::dockerfile::{Dockerfile, ParseError, Span, parse};
+use mica_build::image::Image;
 use mica_build::progress::News;
 use mica_build::{NamedContext, Options, SolveError};
 use mica_model::RemoteSource;
 use remote::Remotes;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU32, Ordering};
 use worker::{Builder, RESULT};
 
 impl Local {
@@ -54,12 +62,12 @@ impl Local {
         member: Member<'_>,
     ) -> Result<BuildOutcome> {
         check_entitlements(request)?;
-        check_platforms(request)?;
+        let platforms = platforms(request)?;
         let names = request.tags.iter().map(|tag| crate::image::tag::parse_target(tag));
         let names = names.collect::<Result<Vec<_>>>()?;
         // While it is held, nobody deletes layers that are not in an image yet.
         let lock = lock::shared(&self.disk.image_lock())?;
-        let steps = Steps { listener };
+        let steps = Steps { listener, last: AtomicU32::new(0) };
         let remotes = Remotes::new(self, &request.access.proxies, member.crew);
         let (context, file) = steps.whole(1, &first_step(request), || {
             let context = Context::open(&remotes, request)?;
@@ -78,34 +86,59 @@ impl Local {
             refused(&error)
         })?;
         steps.whole(2, "[internal] load .dockerignore", || Ok(()))?;
-        let options = options(request);
-        let findings = self.findings(&dockerfile, &context, &options);
-        if let Some(error) = examine::violated(&dockerfile, &findings, &options) {
+        let several = platforms.len() > 1;
+        let first = options(request, &platforms[0], several);
+        let findings = self.findings(&dockerfile, &context, &first);
+        if let Some(error) = examine::violated(&dockerfile, &findings, &first) {
             tell(findings.first().map(|finding| finding.instruction));
             return Err(Error::Solve { source: Box::new(error) });
         }
-        let builder = Builder::new(self, request, (&context, &remotes), listener, member)?;
-        let news = |number, news: News<'_>| steps.tell(number, &news);
-        let solved = mica_build::solve((&dockerfile, &options), &builder, &news, FIRST_STEP);
-        builder.clear_runs();
-        let image = match solved {
-            Ok(image) => image,
-            Err(error) => {
-                let (span, source) = reason(error);
-                tell(span);
-                // Those of builds that were killed.
-                self.tidy_containers();
-                return Err(Error::Solve { source: Box::new(source) });
+        let caches = Caches::open(self, request)?;
+        let mut made = Vec::new();
+        for platform in &platforms {
+            let options = options(request, platform, several);
+            let builder =
+                Builder::new(self, request, (&context, &remotes, &caches, platform), listener, member)?;
+            match builder.solve(&dockerfile, &options, &steps) {
+                Ok(image) => {
+                    builder.share(&image);
+                    made.push(Made { builder, image });
+                }
+                Err(error) => {
+                    let (span, source) = reason(*error);
+                    tell(span);
+                    // Those of builds that were killed.
+                    self.tidy_containers();
+                    return Err(Error::Solve { source: Box::new(source) });
+                }
             }
-        };
-        builder.share(&image);
-        let outcome = builder.export(&image, &names)?;
-        builder.remember_uses()?;
+        }
+        let outcome = export(&made, &names)?;
+        export_caches(&made, &steps)?;
+        for made in &made {
+            made.builder.remember_uses()?;
+        }
         if !findings.is_empty() {
             listener(BuildEvent::Warnings { text: mica_build::call::text::summary(&findings) });
         }
         drop(lock);
         Ok(outcome)
+    }
+}
+
+impl Builder<'_> {
+    /// Does all that the result needs.
+    fn solve(
+        &self,
+        file: &Dockerfile,
+        options: &Options,
+        steps: &Steps<'_>,
+    ) -> std::result::Result<Image, Box<SolveError<Error>>> {
+        let news = |number, news: News<'_>| steps.tell(number, &news);
+        let solved = mica_build::solve((file, options), self, &news, steps.next());
+        self.clear_runs();
+        self.clear_networks();
+        solved.map_err(Box::new)
     }
 }
 
@@ -128,17 +161,21 @@ struct Member<'a> {
     name: &'a str,
 }
 
-/// Steps 1 and 2 are reading the Dockerfile and the ignore file.
-const FIRST_STEP: u32 = 3;
-
 /// The step that makes the image.
 const EXPORT_STEP: u32 = u32::MAX;
 
 struct Steps<'a> {
     listener: BuildListener<'a>,
+    /// The highest number that was told of.
+    last: AtomicU32,
 }
 
 impl Steps<'_> {
+    /// A number that no step has.
+    fn next(&self) -> u32 {
+        self.last.load(Ordering::Relaxed) + 1
+    }
+
     fn whole<T>(&self, step: u32, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.tell(step, &News::Begin(name));
         match work() {
@@ -154,6 +191,7 @@ impl Steps<'_> {
     }
 
     fn tell(&self, step: u32, news: &News<'_>) {
+        self.last.fetch_max(step, Ordering::Relaxed);
         (self.listener)(match news {
             News::Begin(name) => BuildEvent::Begin { step, name: (*name).to_owned() },
             News::Cached => BuildEvent::Cached { step },
@@ -163,11 +201,12 @@ impl Steps<'_> {
     }
 }
 
-fn options(request: &BuildRequest<'_>) -> Options {
+fn options(request: &BuildRequest<'_>, platform: &str, shows_platform: bool) -> Options {
     let contexts = request.contexts.iter().map(|(name, value)| {
         let meaning = match (value.strip_prefix("docker-image://"), value.strip_prefix(bake::TARGET)) {
             (Some(image), _) => NamedContext::Image(image.to_owned()),
             (None, Some(target)) => NamedContext::Image(format!("{RESULT}{target}")),
+            (None, None) if value.starts_with(bases::LAYOUT) => NamedContext::Image(value.clone()),
             (None, None) => NamedContext::Files,
         };
         (name.clone(), meaning)
@@ -176,8 +215,9 @@ fn options(request: &BuildRequest<'_>) -> Options {
         target: Some(request.target.clone()).filter(|target| !target.is_empty()),
         arguments: request.arguments.clone(),
         labels: request.labels.clone(),
-        platform: request.platform.clone(),
+        platform: platform.to_owned(),
         host_platform: format!("linux/{}", system::architecture()),
+        shows_platform,
         no_cache: request.no_cache,
         no_cache_stages: request.no_cache_stages.clone(),
         contexts: contexts.collect(),
@@ -188,13 +228,17 @@ fn options(request: &BuildRequest<'_>) -> Options {
     }
 }
 
-/// A result for several platforms would need as many builds.
-fn check_platforms(request: &BuildRequest<'_>) -> Result<()> {
-    if request.platform.contains(',') {
-        let what = "a build for several platforms at once is not supported yet: build for each of them";
-        return Err(Error::Unsupported { what: what.to_owned() });
+/// The platforms that are asked for, each once; an empty one is that of the host.
+fn platforms(request: &BuildRequest<'_>) -> Result<Vec<String>> {
+    let mut platforms: Vec<String> = Vec::new();
+    for written in request.platform.split(',').map(str::trim) {
+        let platform = wanted_platform(written)?.to_string();
+        let platform = if request.platform.is_empty() { String::new() } else { platform };
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
     }
-    crate::image::load::wanted_platform(&request.platform).map(drop)
+    Ok(platforms)
 }
 
 fn check_entitlements(request: &BuildRequest<'_>) -> Result<()> {

@@ -54,12 +54,42 @@ enum What {
 /// A mount, and the device and inode that its source must have.
 type Planned = (Mount, Option<(u64, u64)>);
 
+/// Where secrets lie until the command has them. It is locked as long as its process lives, so that what killed ones
+/// have left can be told from it.
 #[derive(Debug)]
-struct SecretDirectory(PathBuf);
+struct SecretDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl SecretDirectory {
+    fn new(all: &Path) -> Result<Self> {
+        crate::disk::make_directory(all)?;
+        sweep_secrets(all);
+        let path = all.join(mica_model::digest::hex(&system::random::<16>()));
+        // Before the directory, so that no other sees it without its lock.
+        let lock = lock::exclusive(&path.with_extension("lock"))?;
+        crate::disk::make_directory(&path)?;
+        Ok(Self { path, _lock: lock })
+    }
+}
 
 impl Drop for SecretDirectory {
     fn drop(&mut self) {
-        let _ = mica_snapshot::remove_tree(&self.0);
+        let _ = mica_snapshot::remove_tree(&self.path);
+        let _ = fs::remove_file(self.path.with_extension("lock"));
+    }
+}
+
+/// Deletes what processes that were killed have left.
+fn sweep_secrets(all: &Path) {
+    for entry in fs::read_dir(all).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let lock_path = path.with_extension("lock");
+        if path != lock_path && matches!(lock::try_exclusive(&lock_path), Ok(Some(_))) {
+            let _ = mica_snapshot::remove_tree(&path);
+            let _ = fs::remove_file(lock_path);
+        }
     }
 }
 
@@ -174,9 +204,13 @@ impl Mounts {
                 }
             }
         }
-        if !path.exists() {
-            make_cache(builder, cache, &path)?;
-        }
+        // As long as it is held, nobody deletes the directory.
+        self._locks.push(loop {
+            match lock::shared_directory(&path)? {
+                Some(lock) => break lock,
+                None => make_cache(builder, cache, &path)?,
+            }
+        });
         // For the record of when it was used last, which decides what goes first.
         let _ = File::open(&path).and_then(|directory| directory.set_modified(std::time::SystemTime::now()));
         let root = open_tree_root(&path.join("data"))?;
@@ -197,12 +231,11 @@ impl Mounts {
         access: Access,
     ) -> Result<OwnedFd> {
         let directory = match &self._secrets {
-            Some(directory) => directory.0.clone(),
+            Some(directory) => directory.path.clone(),
             None => {
-                let name = mica_model::digest::hex(&system::random::<16>());
-                let directory = builder.local.disk.build_secrets().join(name);
-                crate::disk::make_directory(&directory)?;
-                self._secrets = Some(SecretDirectory(directory.clone()));
+                let new = SecretDirectory::new(&builder.local.disk.build_secrets())?;
+                let directory = new.path.clone();
+                self._secrets = Some(new);
                 directory
             }
         };
@@ -251,6 +284,12 @@ impl Mounts {
 
     pub(super) fn stubs(&self) -> &Path {
         &self.stubs
+    }
+
+    /// Takes the names of secrets away, which a command that runs needs no longer: what is mounted stays
+    /// until it ends, and nothing is left if this process is killed.
+    pub(super) fn forget_secrets(&mut self) {
+        self._secrets = None;
     }
 
     /// Takes away what mounting has left in a step's layer, where a link of the image led past the

@@ -1,78 +1,125 @@
 //! Results that go elsewhere than into the store: directories and archives.
 
+use super::export::Finished;
 use super::places::read_only;
-use super::worker::{Builder, held};
+use super::worker::held;
 use crate::error::{Error, Result};
-use mica_api::types::build::BuildOutput;
-use mica_build::image::Image;
-use mica_image::{ImageConfig, LayerSource, SavedImage, write_archive};
-use mica_model::Reference;
+use crate::image::load::wanted_platform;
+use crate::image::record::LayerRecord;
+use mica_api::types::build::{AnnotatedPart, BuildOutput, BuildRequest};
+use mica_image::{AnnotatedImage, Annotations, LayerSource, Platform, SavedImage, write_layout};
+use mica_model::{Digest, Reference};
 use mica_snapshot::archive::open_tree_root;
 use mica_snapshot::export_tree;
 use mica_snapshot::graft::{self, Destination, GraftOptions, SourcePath, Verdict};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-impl Builder<'_> {
-    /// Writes what was asked for.
-    pub(super) fn write_outputs(
-        &self,
-        image: &Image,
-        config: &ImageConfig,
-        names: &[Reference],
-    ) -> Result<()> {
-        for output in &self.request.outputs {
-            match output {
-                BuildOutput::Files(directory) => self.write_files(image, directory)?,
-                BuildOutput::Tar(file) => {
-                    let layers = self.directories(&image.root)?;
-                    let out = io::BufWriter::with_capacity(256 << 10, copy_of(file)?);
-                    match layers.is_empty() {
-                        true => finish(out)?,
-                        false => export_tree(read_only(&layers)?.as_fd(), out)?,
-                    }
+/// Writes what was asked for; answers the digest of the manifest or index, if one was written.
+pub(super) fn write_outputs(results: &[Finished<'_, '_>], names: &[Reference]) -> Result<Option<Digest>> {
+    let Some(first) = results.first() else { return Ok(None) };
+    let request = first.builder.request;
+    let outputs = &request.outputs;
+    let has_manifest = outputs.iter().any(|output| matches!(output, BuildOutput::Archive { .. }));
+    if !request.annotations.is_empty() && !has_manifest {
+        let what =
+            "annotations are notes on manifests, which only an archive has: --output type=oci,dest=FILE";
+        return Err(Error::invalid(what));
+    }
+    let mut written = None;
+    for output in outputs {
+        match output {
+            BuildOutput::Files(directory) if results.len() == 1 => write_files(first, directory)?,
+            BuildOutput::Files(directory) => {
+                for result in results {
+                    write_files(result, &directory.join(result.platform().to_string().replace('/', "_")))?;
                 }
-                BuildOutput::Archive(file) => self.write_image(config, names, &mut copy_of(file)?)?,
             }
+            BuildOutput::Tar(_) if results.len() > 1 => {
+                let what =
+                    "a tar archive has the files of one platform: use type=local or type=oci for several";
+                return Err(Error::Unsupported { what: what.to_owned() });
+            }
+            BuildOutput::Tar(file) => {
+                let layers = first.builder.directories(&first.image.root)?;
+                let out = io::BufWriter::with_capacity(256 << 10, copy_of(file)?);
+                match layers.is_empty() {
+                    true => finish(out)?,
+                    false => export_tree(read_only(&layers)?.as_fd(), out)?,
+                }
+            }
+            BuildOutput::Archive { is_dockers: true, .. } if results.len() > 1 => {
+                let what =
+                    "docker exporter does not currently support exporting manifest lists: use type=oci";
+                return Err(Error::Unsupported { what: what.to_owned() });
+            }
+            BuildOutput::Archive { file, .. } => written = write_images(results, names, &mut copy_of(file)?)?,
         }
-        Ok(())
     }
+    Ok(written)
+}
 
-    fn write_files(&self, image: &Image, directory: &Path) -> Result<()> {
-        std::fs::create_dir_all(directory).map_err(|source| Error::io("make", directory, source))?;
-        let layers = self.directories(&image.root)?;
-        if layers.is_empty() {
-            return Ok(());
-        }
-        let files = read_only(&layers)?;
-        let target = open_tree_root(directory)?;
-        let all = |_: &SourcePath<'_>| Verdict::Take;
-        let destination = Destination { root: target.as_fd(), path: b"/", is_directory: true };
-        let options = GraftOptions { keep_owners: true, ..GraftOptions::default() };
-        for source in graft::find(files.as_fd(), b"/", &all)? {
-            graft::graft(&source, &all, &destination, &options)?;
-        }
-        Ok(())
+fn write_files(result: &Finished<'_, '_>, directory: &Path) -> Result<()> {
+    std::fs::create_dir_all(directory).map_err(|source| Error::io("make", directory, source))?;
+    let layers = result.builder.directories(&result.image.root)?;
+    if layers.is_empty() {
+        return Ok(());
     }
+    let files = read_only(&layers)?;
+    let target = open_tree_root(directory)?;
+    let all = |_: &SourcePath<'_>| Verdict::Take;
+    let destination = Destination { root: target.as_fd(), path: b"/", is_directory: true };
+    let options = GraftOptions { keep_owners: true, ..GraftOptions::default() };
+    for source in graft::find(files.as_fd(), b"/", &all)? {
+        graft::graft(&source, &all, &destination, &options)?;
+    }
+    Ok(())
+}
 
-    fn write_image(&self, config: &ImageConfig, names: &[Reference], out: &mut File) -> Result<()> {
-        let records = held(&self.layers).clone();
+fn write_images(results: &[Finished<'_, '_>], names: &[Reference], out: &mut File) -> Result<Option<Digest>> {
+    let Some(local) = results.first().map(|first| first.builder.local) else { return Ok(None) };
+    let mut records: HashMap<Digest, LayerRecord> = HashMap::new();
+    let mut images = Vec::new();
+    for result in results {
+        records.extend(held(&result.builder.layers).iter().map(|(diff_id, layer)| (*diff_id, layer.clone())));
         let mut layers = Vec::new();
-        for diff_id in config.diff_ids() {
+        for diff_id in result.config.diff_ids() {
             let record = records.get(diff_id).ok_or_else(|| crate::image::import::missing(diff_id))?;
-            let size = self.local.layers.record(&record.key())?.archive_size;
+            let size = local.layers.record(&record.key())?.archive_size;
             layers.push(LayerSource { diff_id: *diff_id, size });
         }
-        let mut write_layer = |source: &LayerSource, out: &mut dyn Write| {
-            let record =
-                records.get(&source.diff_id).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-            self.local.layers.write_tar(&record.key(), out).map_err(io::Error::other)
-        };
-        let image = SavedImage { config, names: names.to_vec(), layers };
-        Ok(write_archive(&[image], out, &mut write_layer)?)
+        let image = SavedImage { config: &result.config, names: names.to_vec(), layers };
+        images.push(AnnotatedImage {
+            image,
+            annotations: annotations(result.builder.request, &result.platform())?,
+        });
     }
+    let mut write_layer = |source: &LayerSource, out: &mut dyn Write| {
+        let record = records.get(&source.diff_id).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        local.layers.write_tar(&record.key(), out).map_err(io::Error::other)
+    };
+    Ok(write_layout(&images, out, &mut write_layer)?)
+}
+
+/// The notes that concern the image of a platform.
+fn annotations(request: &BuildRequest<'_>, platform: &Platform) -> Result<Annotations> {
+    let mut all = Annotations::default();
+    for note in &request.annotations {
+        if !note.platform.is_empty() && !wanted_platform(&note.platform)?.suits(platform) {
+            continue;
+        }
+        let notes = match note.part {
+            AnnotatedPart::Manifest => &mut all.manifest,
+            AnnotatedPart::ManifestDescriptor => &mut all.manifest_descriptor,
+            AnnotatedPart::Index => &mut all.index,
+            AnnotatedPart::IndexDescriptor => &mut all.index_descriptor,
+        };
+        notes.insert(note.name.clone(), note.value.clone());
+    }
+    Ok(all)
 }
 
 fn copy_of(file: &File) -> Result<File> {

@@ -32,7 +32,7 @@ impl Local {
             let fits = options.keep_bytes.is_some_and(|bytes| kept_bytes + record.size <= bytes);
             // What an image has too would free nothing: it goes only when all is to go.
             let is_spared = record.shared && !options.all;
-            if is_recent || fits || is_spared {
+            if is_recent || fits || is_spared || record.in_use {
                 kept_bytes += record.size;
             } else {
                 pruned.reclaimed += if record.shared { 0 } else { record.size };
@@ -60,7 +60,7 @@ impl Local {
         records.sort_by_key(|record| std::cmp::Reverse(record.last_used));
         records.retain(|record| {
             kept_bytes += record.size;
-            kept_bytes > bound || now - record.last_used > UNUSED_SECONDS_MAX
+            !record.in_use && (kept_bytes > bound || now - record.last_used > UNUSED_SECONDS_MAX)
         });
         if records.is_empty() { Ok(()) } else { self.forget_records(records) }
     }
@@ -75,7 +75,11 @@ impl Local {
         let (mounts, steps): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.kind == MOUNT);
         self.forget_steps(&steps.into_iter().map(|record| record.id).collect::<Vec<_>>())?;
         for mount in mounts {
-            mica_snapshot::remove_tree(&self.disk.build_caches().join(mount.id))?;
+            let path = self.disk.build_caches().join(mount.id);
+            // A command may have got it since it was looked at.
+            if let Some(_lock) = crate::lock::try_exclusive_directory(&path)? {
+                mica_snapshot::remove_tree(&path)?;
+            }
         }
         Ok(())
     }
@@ -138,7 +142,7 @@ fn cache_mount(path: &Path) -> Option<BuildCacheRecord> {
             .unwrap_or(last_used),
         last_used,
         uses: 0,
-        in_use: false,
+        in_use: matches!(crate::lock::try_exclusive_directory(path), Ok(None)),
         shared: false,
     })
 }

@@ -20,6 +20,10 @@ use std::path::PathBuf;
 /// What commands see as the name of their host.
 const HOST_NAME: &str = "buildkitsandbox";
 
+/// What helps where programs are of another platform.
+const FOREIGN_HINT: &str = "programs of another platform run here only by an emulator that is registered with \
+    binfmt_misc (Debian: apt-get install qemu-user-static), or build on such a machine";
+
 impl Builder<'_> {
     /// Runs on `root` and makes a layer of what changed.
     pub(super) fn run_command(&self, root: &Root, step: &RunStep, number: StepNumber) -> Result<Change> {
@@ -29,11 +33,10 @@ impl Builder<'_> {
         // It comes up while everything else is made ready.
         let launcher = Launcher::spawn(&id)?;
         let place = Place::with_id(self, id, &layers)?;
-        let mounts = Mounts::prepare(self, &place, step)?;
+        let mut mounts = Mounts::prepare(self, &place, step)?;
         let definition = self.definition(step, &mounts, layers)?;
         let record = record(&place.id, &definition);
         self.local.write_host_files(&place.disk, &definition)?;
-        self.add_hosts(&place)?;
         let attach = AttachStreams { stdin: false, stdout: true, stderr: true };
         let options = StartOptions { attach: Some(attach), ..StartOptions::default() };
         let (mut plan, _) = self.local.start_plan(&record, &definition, &options)?;
@@ -47,19 +50,27 @@ impl Builder<'_> {
         // Nobody would wait for it if this process were killed.
         plan.ends_with_clients = true;
         plan.held = place.lock.try_clone().ok().map(Into::into);
+        let network = self.lend_network(step, (&mut plan, &definition), &place.disk)?;
+        if network.is_none() {
+            self.add_hosts(&place)?;
+        }
         let run = plan.run_directory.clone();
         self.crew.begun(run.clone())?;
         let ended = launcher.start(plan).map_err(Error::from).and_then(|mut started| {
+            mounts.forget_secrets();
             let code = self.follow(&mut started.stream, number);
             held(&self.spent).push((place.id.clone(), started.stream));
             code
         });
         self.crew.ended(&run);
+        if let Some(network) = network {
+            self.return_network(network, !step.is_insecure && ended.is_ok());
+        }
         let code = match ended {
             Ok(code) => code,
             Err(error) => {
                 self.local.clean_run_directory(&place.id);
-                return Err(error);
+                return Err(explained(error));
             }
         };
         if code != 0 {
@@ -79,6 +90,8 @@ impl Builder<'_> {
                 .split_once(['=', ':'])
                 .ok_or_else(|| Error::invalid(format!("bad format for add-host: {typed:?}")))?;
             let address = address.trim_matches(['[', ']']);
+            // Where the host is not reached by way of a network, it is this machine or nobody.
+            let address = if address == "host-gateway" { "127.0.0.1" } else { address };
             let address: std::net::IpAddr = address
                 .parse()
                 .map_err(|_| Error::invalid(format!("invalid IP address in add-host: {address:?}")))?;
@@ -176,8 +189,20 @@ impl Builder<'_> {
     }
 }
 
+/// Says what can be done where a program is not one of this machine's.
+fn explained(error: Error) -> Error {
+    match &error {
+        Error::Runtime(RuntimeError::Setup { source })
+            if source.errno == rustix::io::Errno::NOEXEC.raw_os_error() =>
+        {
+            Error::State { what: error.to_string(), hint: Some(FOREIGN_HINT) }
+        }
+        _ => error,
+    }
+}
+
 /// A record that is never stored: steps are not containers that anybody sees.
-fn record(id: &ContainerId, definition: &Definition) -> Record {
+pub(super) fn record(id: &ContainerId, definition: &Definition) -> Record {
     let now = Timestamp::from(std::time::SystemTime::now());
     Record {
         id: id.clone(),

@@ -2,17 +2,19 @@
 
 use super::Member;
 use super::bake::TARGET;
+use super::bases::LAYOUT;
 use super::cache::Row;
+use super::caches::{Brought, Caches};
 use super::context::{Context, Tree};
 use super::crew::{Crew, Finished};
+use super::network;
 use super::remote::Remotes;
 use crate::Local;
 use crate::error::{Error, Result};
 use crate::image::load::wanted_platform;
-use crate::image::record::{ImageRecord, LayerRecord};
+use crate::image::record::LayerRecord;
 use mica_api::engine::BuildListener;
 use mica_api::types::build::{BuildEvent, BuildRequest};
-use mica_api::types::image::PullRequest;
 use mica_build::image::{Config, Healthcheck, Image, Root};
 use mica_build::worker::{Change, CopyStep, Origin, RunStep, StepNumber, Worker};
 use mica_image::{ImageConfig, Platform};
@@ -29,6 +31,10 @@ pub(super) struct Builder<'a> {
     pub(super) request: &'a BuildRequest<'a>,
     pub(super) context: &'a Context,
     pub(super) remotes: &'a Remotes<'a>,
+    /// Steps of other stores.
+    pub(super) caches: &'a Caches,
+    /// For which platform; empty for that of the host.
+    pub(super) platform: &'a str,
     pub(super) named: BTreeMap<String, Tree>,
     pub(super) listener: BuildListener<'a>,
     /// Where the layers lie that images and steps have brought.
@@ -42,6 +48,8 @@ pub(super) struct Builder<'a> {
     name: &'a str,
     /// Commands that have ended, with the streams of their monitors, which may still be at work.
     pub(super) spent: Mutex<Vec<(ContainerId, UnixStream)>>,
+    /// Places on the default network that no command has just now.
+    pub(super) networks: Mutex<Vec<network::Place>>,
     /// When the build began.
     pub(super) began: Timestamp,
 }
@@ -50,7 +58,7 @@ impl<'a> Builder<'a> {
     pub(super) fn new(
         local: &'a Local,
         request: &'a BuildRequest<'a>,
-        (context, remotes): (&'a Context, &'a Remotes<'a>),
+        (context, remotes, caches, platform): (&'a Context, &'a Remotes<'a>, &'a Caches, &'a str),
         listener: BuildListener<'a>,
         member: Member<'a>,
     ) -> Result<Self> {
@@ -69,6 +77,8 @@ impl<'a> Builder<'a> {
             request,
             context,
             remotes,
+            caches,
+            platform,
             named,
             listener,
             layers: Mutex::default(),
@@ -77,6 +87,7 @@ impl<'a> Builder<'a> {
             crew: member.crew,
             name: member.name,
             spent: Mutex::default(),
+            networks: Mutex::default(),
             began: Timestamp::from(std::time::SystemTime::now()),
         })
     }
@@ -134,37 +145,47 @@ impl<'a> Builder<'a> {
         self.local.used_steps(&held(&self.used))
     }
 
+    /// A step that another store has done, as one of this store.
+    fn bring_step(&self, key: &Digest) -> Result<Option<Change>> {
+        let Some(brought) = self.caches.bring(self.local, key)? else { return Ok(None) };
+        let (change, description) = match brought {
+            Brought::Here(change, record, description) => {
+                held(&self.layers).extend(record.map(|record| (record.diff_id, record)));
+                (change, description)
+            }
+            Brought::Unpacked(layer, created, description) => {
+                let change = self.register(layer)?;
+                let layers = held(&self.layers);
+                let record = change.layer.and_then(|diff_id| layers.get(&diff_id));
+                // It needs what lies below it to be whole, of which nothing is known here.
+                if record.is_some_and(|record| record.chain.is_some()) {
+                    return Ok(None);
+                }
+                (Change { created, ..change }, description)
+            }
+        };
+        self.keep(key, &change, &description)?;
+        Ok(Some(Change { created: self.latest().unwrap_or(change.created), ..change }))
+    }
+
     /// What this build has made, for others that go on at the same time.
     pub(super) fn share(&self, image: &Image) {
-        let layers = held(&self.layers).clone();
-        self.crew.finish(self.name, Finished { image: image.clone(), layers });
+        let finished = Finished { image: image.clone(), layers: held(&self.layers).clone() };
+        self.crew.finish(&result_name(self.name, self.platform), finished.clone());
+        self.crew.finish(self.name, finished);
     }
 
     fn find_image(&self, name: &str, platform: Option<&str>) -> Result<Image> {
         if let Some(target) = name.strip_prefix(RESULT) {
-            let found = self.crew.result(target);
+            let found =
+                self.crew.result(&result_name(target, self.platform)).or_else(|| self.crew.result(target));
             let found = found.ok_or_else(|| Error::invalid(format!("target {target} is not built yet")))?;
             held(&self.layers).extend(found.layers);
             return Ok(found.image);
         }
-        let record = match ImageRecord::find(&self.local.database(), name) {
-            Err(Error::NoSuchImage { .. }) => None,
-            Ok(_) if self.request.pull => None,
-            other => Some(other?),
-        };
-        let record = match record {
-            Some(record) => record,
-            None => {
-                let wish = PullRequest {
-                    reference: name.to_owned(),
-                    platform: self.request.platform.clone(),
-                    all_tags: false,
-                    access: self.request.access.clone(),
-                };
-                let pulled = self.local.pull_images(&wish, &|_| {})?;
-                let id = pulled.first().map_or(name, |image| image.id.as_str());
-                ImageRecord::find(&self.local.database(), id)?
-            }
+        let record = match name.strip_prefix(LAYOUT) {
+            Some(layout) => self.layout_image(layout, platform)?,
+            None => self.named_image(name, platform)?,
         };
         let config = self.local.image_config(&record)?;
         if let Some(wanted) = platform {
@@ -201,14 +222,16 @@ impl Worker for Builder<'_> {
 
     fn find(&self, key: &Digest) -> Result<Option<Change>> {
         self.crew.claim(key)?;
-        let Some(row) = self.local.cached_step(key)? else { return Ok(None) };
+        let Some(row) = self.local.cached_step(key)? else { return self.bring_step(key) };
         self.crew.disclaim_all();
         held(&self.used).push(*key);
         let layer = row.layer.as_ref().map(|layer| layer.diff_id);
         if let Some(record) = row.layer {
             held(&self.layers).insert(record.diff_id, record);
         }
-        Ok(Some(Change { layer, created: self.latest().unwrap_or(row.created) }))
+        let change = Change { layer, created: self.latest().unwrap_or(row.created) };
+        self.caches.note(key, &change, &row.description);
+        Ok(Some(change))
     }
 
     fn keep(&self, key: &Digest, change: &Change, description: &str) -> Result<()> {
@@ -222,6 +245,7 @@ impl Worker for Builder<'_> {
             description: description.to_owned(),
         })?;
         self.crew.disclaim(key);
+        self.caches.note(key, change, description);
         Ok(())
     }
 
@@ -250,17 +274,22 @@ impl Worker for Builder<'_> {
     }
 }
 
+/// The result of a build for a platform, among the results of all.
+fn result_name(build: &str, platform: &str) -> String {
+    format!("{build} for {platform}")
+}
+
 pub(super) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a further context is an image.
 pub(super) fn is_image(context: &str) -> bool {
-    context.starts_with("docker-image://")
+    context.starts_with("docker-image://") || context.starts_with(LAYOUT)
 }
 
 /// Refuses an image that was made for other machines than those asked for.
-fn check_platform(name: &str, config: &ImageConfig, wanted: &str) -> Result<()> {
+pub(super) fn check_platform(name: &str, config: &ImageConfig, wanted: &str) -> Result<()> {
     let wanted = wanted_platform(wanted)?;
     let own = Platform {
         os: config.os().to_owned(),

@@ -311,7 +311,7 @@ impl Record {
         if deleted.map_err(query)? == 0 {
             return Ok(None);
         }
-        transaction.execute("DELETE FROM endpoint WHERE container=?1", [self.id.as_str()]).map_err(query)?;
+        crate::network::endpoint::forget(transaction, self.id.as_str())?;
         crate::volume::forget_mounts(transaction, &self.id).map(Some)
     }
 

@@ -46,7 +46,7 @@ impl Local {
         Ok(records.iter().map(loaded).collect())
     }
 
-    fn unpack_archived(
+    pub(crate) fn unpack_archived(
         &self,
         layer: &ArchiveLayer,
         progress: &(dyn Fn(ProgressEvent) + Sync),

@@ -78,6 +78,14 @@ impl Origin {
     }
 }
 
+/// Whether a registry has an image, as far as is known here.
+pub(crate) fn is_pulled(database: &Database, image_id: &Digest) -> Result<bool> {
+    database.read(|connection| {
+        let sql = "SELECT EXISTS (SELECT 1 FROM manifest WHERE image_id = ?1)";
+        connection.query_row(sql, [image_id.to_string()], |row| row.get(0))
+    })
+}
+
 /// Digests of all manifests that belong to an image which is here.
 pub(crate) fn manifests(database: &Database) -> Result<Vec<Digest>> {
     database.read(|connection| {

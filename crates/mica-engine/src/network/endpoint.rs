@@ -317,6 +317,12 @@ pub(crate) fn release(transaction: &Transaction<'_>, container: &str) -> Result<
     Ok(())
 }
 
+/// Forgets all places of a container.
+pub(crate) fn forget(transaction: &Transaction<'_>, container: &str) -> Result<()> {
+    transaction.execute("DELETE FROM endpoint WHERE container=?1", [container]).map_err(query)?;
+    Ok(())
+}
+
 impl Place {
     /// As the driver wants it.
     pub(crate) fn plan(&self) -> EndpointPlan {

@@ -9,11 +9,12 @@ use crate::Local;
 use crate::container::record::{Definition, Record};
 use crate::database::query;
 use crate::error::{Error, Result};
-use crate::network::endpoint::{Endpoint, PublishedPort, release};
+use crate::network::endpoint::{Endpoint, PublishedPort, forget, release};
 use crate::network::ports;
 use crate::network::record::Network;
 use crate::network::resolution::{self, Resolver};
 use crate::network::rules::forwards;
+use mica_model::ContainerId;
 use mica_network::{AttendantOrder, Book, Filter, Join, PortWish, Protocol, Reservation, Route, sandbox};
 use mica_runtime::CompanionPlan;
 use std::net::{IpAddr, SocketAddr};
@@ -54,6 +55,13 @@ impl Local {
         mica_network::membership::forget(self.disk.run_root(), record.id.as_str());
         // What stays is let go when the container is looked at, and never given to two.
         let _ = self.database().write(|transaction| release(transaction, record.id.as_str()));
+    }
+
+    /// Forgets all places of a container that does not exist.
+    pub(crate) fn forget_places(&self, id: &ContainerId) {
+        mica_network::membership::forget(self.disk.run_root(), id.as_str());
+        // What stays is let go by the next one who tidies up.
+        let _ = self.database().write(|transaction| forget(transaction, id.as_str()));
     }
 
     pub(crate) fn places(&self, record: &Record) -> Result<Places> {

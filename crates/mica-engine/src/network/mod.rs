@@ -8,7 +8,7 @@ mod change;
 mod create;
 pub(crate) mod endpoint;
 mod endpoint_options;
-mod furnish;
+pub(crate) mod furnish;
 pub(crate) mod links;
 mod list;
 pub(crate) mod ports;

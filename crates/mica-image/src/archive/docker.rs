@@ -38,7 +38,7 @@ fn image(files: &mut Files, item: Item) -> Result<ArchiveImage> {
     let layers = paths.iter().zip(config.diff_ids()).map(|(path, diff_id)| layer(files, path, diff_id));
     let layers = layers.collect::<Result<_>>()?;
     let names = item.repo_tags.unwrap_or_default().iter().map(|text| name(text)).collect::<Result<_>>()?;
-    Ok(ArchiveImage { names, config, manifest: None, layers })
+    Ok(ArchiveImage { names, references: Vec::new(), config, manifest: None, layers })
 }
 
 fn layer(files: &Files, path: &str, diff_id: &Digest) -> Result<ArchiveLayer> {

@@ -51,6 +51,8 @@ pub struct ArchiveOptions<'a> {
 pub struct ArchiveImage {
     /// Its names, all with tags; may be none.
     pub names: Vec<Reference>,
+    /// What an OCI layout calls it, which may be a tag alone.
+    pub references: Vec<String>,
     /// Its config; the digest was checked where one was promised.
     pub config: ImageConfig,
     /// Its manifest, if the archive is an OCI layout.

@@ -38,15 +38,21 @@ pub(super) fn images(files: &mut Files, platform: &Platform) -> Result<Vec<Archi
     let mut images: Vec<ArchiveImage> = Vec::new();
     for descriptor in suitable(descriptors, platform)? {
         let name = name(&descriptor);
+        let reference =
+            descriptor.annotations.as_ref().and_then(|notes| notes.get(NAME_ANNOTATIONS[1])).cloned();
         let manifest = manifest(files, descriptor, platform)?;
         let known = images
             .iter_mut()
             .find(|image| image.manifest.as_ref().is_some_and(|known| known.digest() == manifest.digest()));
         match known {
-            Some(known) => known.names.extend(name),
+            Some(known) => {
+                known.names.extend(name);
+                known.references.extend(reference);
+            }
             None => {
                 let mut image = image(files, manifest)?;
                 image.names.extend(name);
+                image.references.extend(reference);
                 images.push(image);
             }
         }
@@ -96,7 +102,7 @@ fn image(files: &mut Files, document: Document) -> Result<ArchiveImage> {
     let layers = descriptors.into_iter().zip(config.diff_ids());
     let layers =
         layers.map(|(descriptor, diff_id)| layer(files, descriptor, diff_id)).collect::<Result<_>>()?;
-    Ok(ArchiveImage { names: Vec::new(), config, manifest: Some(document), layers })
+    Ok(ArchiveImage { names: Vec::new(), references: Vec::new(), config, manifest: Some(document), layers })
 }
 
 fn layer(files: &Files, descriptor: Descriptor, diff_id: &Digest) -> Result<ArchiveLayer> {

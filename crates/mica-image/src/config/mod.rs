@@ -6,7 +6,7 @@ mod new;
 mod tolerant;
 mod words;
 
-pub use new::NewImage;
+pub use new::{NewImage, build_cache};
 
 use crate::document::Document;
 use crate::error::{Error, Result};

@@ -26,6 +26,17 @@ pub struct NewImage {
     pub history: Vec<History>,
     /// The digests of its uncompressed layers, base first.
     pub diff_ids: Vec<Digest>,
+    /// What builds may know of how it was made; mostly empty.
+    pub build_cache: String,
+}
+
+/// Where a config says what builds may know of how the image was made.
+const BUILD_CACHE: &str = "mica.build.cache.v1";
+
+/// What builds may know of how an image was made, if its config says so.
+pub fn build_cache(config: &ImageConfig) -> Option<String> {
+    let document: serde_json::Value = serde_json::from_slice(config.bytes()).ok()?;
+    document[BUILD_CACHE].as_str().map(str::to_owned)
 }
 
 impl NewImage {
@@ -61,8 +72,13 @@ impl NewImage {
             rootfs: Some(RootFs { kind: "layers".to_owned(), diff_ids: self.diff_ids }),
             variant: self.variant,
         };
-        let bytes = serde_json::to_vec(&content)
-            .map_err(|source| Error::Document { what: "the new image config".to_owned(), source })?;
+        let failed = |source| Error::Document { what: "the new image config".to_owned(), source };
+        let mut bytes = serde_json::to_vec(&content).map_err(failed)?;
+        if !self.build_cache.is_empty() {
+            let mut document: serde_json::Value = serde_json::from_slice(&bytes).map_err(failed)?;
+            document[BUILD_CACHE] = self.build_cache.into();
+            bytes = serde_json::to_vec(&document).map_err(failed)?;
+        }
         ImageConfig::parse(Document::from_bytes(bytes))
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::args::{Matches, PlannedFlag, bytes, list, switch, text};
 use crate::command::builder::progress::{Display, Style};
-use crate::command::builder::{context, output};
+use crate::command::builder::{annotation, cache, context, output};
 use crate::command::container::definition::isolation;
 use crate::command::container::definition::variables::parse_label;
 use crate::command::{Command, Operands, Visibility};
@@ -37,10 +37,7 @@ const BUILDS: &str = "a later version of builds";
 const REGISTRIES: &str = "registries";
 
 const PLANNED: &[PlannedFlag] = &[
-    PlannedFlag::value("annotation", None, BUILDS),
     PlannedFlag::value("attest", None, BUILDS),
-    PlannedFlag::value("cache-from", None, REGISTRIES),
-    PlannedFlag::value("cache-to", None, REGISTRIES),
     PlannedFlag::value("provenance", None, BUILDS),
     PlannedFlag::switch("push", None, REGISTRIES),
     PlannedFlag::value("sbom", None, BUILDS),
@@ -56,8 +53,19 @@ fn flags() -> Vec<Arg> {
             "stringArray",
             "Allow extra privileged entitlement (e.g., \"network.host\", \"security.insecure\")",
         ),
+        list("annotation", "stringArray", "Add annotation to the image"),
         list("build-arg", "stringArray", "Set build-time variables"),
         list("build-context", "stringArray", "Additional build contexts (e.g., name=path)"),
+        list(
+            "cache-from",
+            "stringArray",
+            "External cache sources (e.g., \"user/app:cache\", \"type=local,src=path/to/dir\")",
+        ),
+        list(
+            "cache-to",
+            "stringArray",
+            "Cache export destinations (e.g., \"type=inline\", \"type=local,dest=path/to/dir\")",
+        ),
         text("call", "string", "Set method for evaluating build (\"check\", \"outline\", \"targets\")"),
         switch("check", "Shorthand for \"--call=check\""),
         text("cgroup-parent", "string", "Set the parent cgroup for the \"RUN\" instructions during build"),
@@ -135,7 +143,7 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
 pub(super) fn metadata(outcome: &BuildOutcome) -> serde_json::Value {
     serde_json::json!({
         "containerimage.config.digest": outcome.image_id,
-        "containerimage.digest": outcome.image_id,
+        "containerimage.digest": outcome.digest,
         "image.name": outcome.names.join(","),
     })
 }
@@ -225,6 +233,7 @@ pub(super) fn request_without_outputs<'a>(
             None => drop(here(&typed).map(|value| arguments.insert(typed.clone(), value))),
         }
     }
+    let is_inline = arguments.get("BUILDKIT_INLINE_CACHE").is_some_and(|value| value == "1");
     let epoch = arguments.get("SOURCE_DATE_EPOCH").cloned().or_else(|| here("SOURCE_DATE_EPOCH"));
     Ok(BuildRequest {
         context: found.context,
@@ -235,6 +244,9 @@ pub(super) fn request_without_outputs<'a>(
         arguments,
         labels: matches.list("label").iter().map(|label| pair(label)).collect(),
         contexts: contexts(matches)?,
+        cache_from: cache::sources(&matches.list("cache-from"))?,
+        cache_to: cache::targets(&matches.list("cache-to"), is_inline)?,
+        annotations: annotation::read(&matches.list("annotation"))?,
         platform: matches.text("platform").or_else(|| here("DOCKER_DEFAULT_PLATFORM")).unwrap_or_default(),
         no_cache: matches.on("no-cache"),
         no_cache_stages: matches.list("no-cache-filter").iter().flat_map(|typed| commas(typed)).collect(),
@@ -284,9 +296,10 @@ fn contexts(matches: &Matches) -> Result<BTreeMap<String, String>, Failure> {
         let (name, value) = typed
             .split_once('=')
             .ok_or_else(|| Failure::refused(format!("invalid context value: {typed}, expected key=value")))?;
-        let value = match value.starts_with("docker-image://") {
-            true => value.to_owned(),
-            false => match context::remote(value)? {
+        let value = match value.strip_prefix("oci-layout://") {
+            Some(path) => format!("oci-layout://{}", context::layout(path)?),
+            None if value.starts_with("docker-image://") => value.to_owned(),
+            None => match context::remote(value)? {
                 Some(address) => address,
                 None => context::directory(value)?.to_string_lossy().into_owned(),
             },

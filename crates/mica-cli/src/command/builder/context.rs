@@ -144,6 +144,14 @@ pub(super) fn directory(typed: &str) -> Result<PathBuf, Failure> {
     }
 }
 
+/// The directory of an OCI layout by its absolute path, with the tag or the digest that follows.
+pub(super) fn layout(typed: &str) -> Result<String, Failure> {
+    let end = typed.rfind('/').map_or(0, |slash| slash + 1);
+    let end = typed[end..].find([':', '@']).map_or(typed.len(), |place| end + place);
+    let (path, rest) = typed.split_at(end);
+    Ok(format!("{}{rest}", directory(path)?.display()))
+}
+
 fn text_of_file(path: &str) -> Result<String, Failure> {
     let file = File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {

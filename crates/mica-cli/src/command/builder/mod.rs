@@ -1,7 +1,9 @@
 //! Commands about builds, one file each.
 
+mod annotation;
 pub mod bake;
 pub mod build;
+mod cache;
 mod context;
 pub mod du;
 mod output;

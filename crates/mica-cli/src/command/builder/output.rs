@@ -55,12 +55,10 @@ fn add(typed: &str, outputs: &mut Outputs, context: &Context<'_>) -> Result<(), 
             outputs.elsewhere.push(BuildOutput::Tar(open(destination.ok_or_else(|| needs("tar"))?, context)?))
         }
         "oci" => {
-            outputs
-                .elsewhere
-                .push(BuildOutput::Archive(open(destination.ok_or_else(|| needs("oci"))?, context)?));
+            outputs.elsewhere.push(archive(destination.ok_or_else(|| needs("oci"))?, false, context)?);
         }
         "docker" => match destination {
-            Some(path) => outputs.elsewhere.push(BuildOutput::Archive(open(path, context)?)),
+            Some(path) => outputs.elsewhere.push(archive(path, true, context)?),
             None => outputs.is_only_elsewhere = false,
         },
         "image" => outputs.is_only_elsewhere = false,
@@ -92,6 +90,10 @@ fn fields(typed: &str) -> Result<BTreeMap<String, String>, Failure> {
         fields.insert(name, value.to_owned());
     }
     Ok(fields)
+}
+
+fn archive(path: &str, is_dockers: bool, context: &Context<'_>) -> Result<BuildOutput, Failure> {
+    Ok(BuildOutput::Archive { file: open(path, context)?, is_dockers })
 }
 
 fn open(path: &str, context: &Context<'_>) -> Result<File, Failure> {

@@ -1,0 +1,184 @@
+//! `mica build` for several platforms, notes on manifests, and bases out of OCI layouts.
+
+use e2e::{Output, Registry, World};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn context(world: &World, dockerfile: &str) -> PathBuf {
+    let directory = world.scratch().join("context");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("Dockerfile"), dockerfile).unwrap();
+    directory
+}
+
+fn build(world: &World, dockerfile: &str, flags: &[&str]) -> Output {
+    let directory = context(world, dockerfile);
+    world.invoke([&["build", "-t", "built"], flags, &["."]].concat()).directory(directory).run()
+}
+
+/// Unpacks the archive of a layout beside it.
+fn unpacked(archive: &Path) -> PathBuf {
+    let directory = archive.with_extension("layout");
+    fs::create_dir_all(&directory).unwrap();
+    let tar = Command::new("tar").arg("xf").arg(archive).arg("-C").arg(&directory).status().unwrap();
+    assert!(tar.success());
+    directory
+}
+
+fn document(layout: &Path, descriptor: &Value) -> Value {
+    let hex = descriptor["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+    serde_json::from_slice(&fs::read(layout.join("blobs/sha256").join(hex)).unwrap()).unwrap()
+}
+
+const CROSS: &str = "FROM --platform=$BUILDPLATFORM busybox AS made\nARG TARGETARCH\nRUN echo for $TARGETARCH > /arch\n\
+                     FROM scratch\nCOPY --from=made /arch /\n";
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_result_for_several_platforms_is_an_index_with_notes() {
+    let world = World::with_busybox();
+    let archive = world.scratch().join("result.tar");
+    let output = format!("type=oci,dest={}", archive.display());
+    let metadata = world.scratch().join("metadata.json");
+    let flags = [
+        "--platform",
+        "linux/amd64,linux/arm64",
+        "-o",
+        &output,
+        "--annotation",
+        "title=both",
+        "--annotation",
+        "index:kind=index",
+        "--annotation",
+        "manifest[linux/arm64]:only=arm",
+        "--metadata-file",
+        metadata.to_str().unwrap(),
+    ];
+    build(&world, CROSS, &flags).success().stderr_contains("linux/arm64 made");
+    let layout = unpacked(&archive);
+    let top: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    assert_eq!(
+        top["manifests"][0]["annotations"]["io.containerd.image.name"],
+        "docker.io/library/built:latest"
+    );
+    let index = document(&layout, &top["manifests"][0]);
+    assert_eq!(index["annotations"]["kind"], "index");
+    let platforms: Vec<_> = index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["platform"]["architecture"].clone())
+        .collect();
+    assert_eq!(platforms, ["amd64", "arm64"]);
+    let manifests = [0, 1].map(|place| document(&layout, &index["manifests"][place]));
+    assert_eq!(manifests[0]["annotations"], json!({"title": "both"}));
+    assert_eq!(manifests[1]["annotations"], json!({"title": "both", "only": "arm"}));
+    let written: Value = serde_json::from_slice(&fs::read(metadata).unwrap()).unwrap();
+    assert_eq!(written["containerimage.digest"], top["manifests"][0]["digest"]);
+    // Each platform finds its own in it.
+    for architecture in ["amd64", "arm64"] {
+        let platform = format!("linux/{architecture}");
+        world.mica(["load", "--platform", &platform, "-i", archive.to_str().unwrap()]).success();
+        assert_eq!(world.inspect("built", "{{.Architecture}}"), architecture);
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_the_store_names_the_image_of_this_machine_and_directories_have_all() {
+    let world = World::with_busybox();
+    build(&world, CROSS, &["--platform", "linux/arm64,linux/amd64"]).success();
+    assert_eq!(world.inspect("built", "{{.Architecture}}"), "amd64");
+    let out = world.scratch().join("out");
+    let output = format!("type=local,dest={}", out.display());
+    build(&world, CROSS, &["--platform", "linux/amd64,linux/arm64", "-o", &output]).success();
+    assert_eq!(fs::read_to_string(out.join("linux_arm64/arch")).unwrap(), "for arm64\n");
+    assert_eq!(fs::read_to_string(out.join("linux_amd64/arch")).unwrap(), "for amd64\n");
+    let both = ["--platform", "linux/amd64,linux/arm64", "-o"];
+    build(&world, CROSS, &[&both[..], &["type=tar,dest=x.tar"]].concat())
+        .failure()
+        .stderr_contains("one platform");
+    build(&world, CROSS, &[&both[..], &["type=docker,dest=x.tar"]].concat())
+        .failure()
+        .stderr_contains("manifest lists");
+    build(&world, CROSS, &["--annotation", "a=b"]).failure().stderr_contains("type=oci");
+    build(&world, CROSS, &["--annotation", "a"]).failure().stderr_contains("key=value");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_programs_of_another_platform_need_an_emulator() {
+    let world = World::with_busybox();
+    let directory = context(&world, "FROM scratch\nCOPY sh /bin/sh\nRUN true\n");
+    // The head of a program for s390x.
+    let mut head = b"\x7fELF\x02\x02\x01".to_vec();
+    head.resize(16, 0);
+    head.extend([0, 2, 0, 22, 0, 0, 0, 1]);
+    head.resize(4096, 0);
+    fs::write(directory.join("sh"), head).unwrap();
+    std::os::unix::fs::chown(directory.join("sh"), Some(0), Some(0)).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(directory.join("sh"), mode).unwrap();
+    let build = world.invoke(["build", "--platform", "linux/s390x", "."]).directory(&directory).run();
+    build.failure().stderr_contains("exec format error").stderr_contains("binfmt_misc");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_each_platform_gets_its_own_base_from_a_registry() {
+    let world = World::with_busybox();
+    let registry = Registry::new();
+    let mut manifests = Vec::new();
+    for architecture in ["amd64", "arm64"] {
+        let config = json!({
+            "architecture": architecture, "os": "linux", "config": {"Env": [format!("BASE={architecture}")]},
+            "rootfs": {"type": "layers", "diff_ids": []},
+        });
+        let config = config.to_string();
+        let digest = registry.put_blob("base", config.as_bytes());
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": e2e::registry::MANIFEST_TYPE, "layers": [],
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": config.len()},
+        });
+        let tag = format!("only-{architecture}");
+        let digest = registry.put_manifest("base", &tag, e2e::registry::MANIFEST_TYPE, &manifest);
+        manifests.push(json!({
+            "mediaType": e2e::registry::MANIFEST_TYPE, "digest": digest, "size": manifest.to_string().len(),
+            "platform": {"architecture": architecture, "os": "linux"},
+        }));
+    }
+    let index = json!({"schemaVersion": 2, "mediaType": e2e::registry::INDEX_TYPE, "manifests": manifests});
+    registry.put_manifest("base", "1", e2e::registry::INDEX_TYPE, &index);
+    let name = registry.name("base:1");
+    let archive = world.scratch().join("result.tar");
+    let output = format!("type=oci,dest={}", archive.display());
+    let dockerfile = format!("FROM {name}\nCOPY Dockerfile /\n");
+    build(&world, &dockerfile, &["--platform", "linux/amd64,linux/arm64", "-o", &output]).success();
+    world.mica(["load", "--platform", "linux/arm64", "-i", archive.to_str().unwrap()]).success();
+    assert_eq!(world.inspect("built", "{{.Architecture}} {{.Config.Env}}"), "arm64 [BASE=arm64]");
+    // The name of the base means what it meant to this machine.
+    assert_eq!(world.inspect(&name, "{{.Architecture}}"), "amd64");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_layout_is_a_base_and_a_source() {
+    let world = World::with_busybox();
+    let archive = world.scratch().join("base.tar");
+    let output = format!("type=oci,dest={}", archive.display());
+    let directory = context(&world, "FROM busybox\nRUN echo layout > /from-layout\n");
+    world.invoke(["build", "-t", "base:1", "-o", &output, "."]).directory(directory).run().success();
+    let layout = unpacked(&archive);
+    let flag = format!("base=oci-layout://{}:1", layout.display());
+    let dockerfile = "FROM base\nCOPY --from=base /from-layout /copied\nCMD cat /from-layout /copied\n";
+    build(&world, dockerfile, &["--build-context", &flag]).success();
+    world.mica(["run", "--rm", "built"]).success().stdout_is("layout\nlayout\n");
+    // The layout's names are not taken over.
+    world.mica(["image", "inspect", "base:1"]).failure();
+    let absent = format!("base=oci-layout://{}:2", layout.display());
+    build(&world, dockerfile, &["--build-context", &absent])
+        .failure()
+        .stderr_contains("no such image in the layout");
+}
