@@ -34,7 +34,7 @@ pub use monitor::log_file_identity;
 pub use plan::{
     AfterExit, Attach, BlockLimits, CapabilitySets, ContainerPlan, EventPlan, ExecPlan, HealthEvents,
     HealthPlan, Hello, JoinedNamespace, JournaldPlan, Limit, LogDriver, LogFilePlan, LogPlan, MountKind,
-    MountPlan, NamespaceKind, Overflow, PlanError, ProcessPlan, Resources, RootPlan, SHARED_MEMORY,
+    MountPlan, NamespaceKind, OF_CONTAINER, Overflow, PlanError, ProcessPlan, Resources, RootPlan,
     SUBPATH_OPTION, StartPlan, StdinPlan, SyslogAddress, SyslogFormat, SyslogPlan, TerminalSize, Throttle,
     ThrottleKind, holds_capability,
 };

@@ -146,3 +146,44 @@ fn privileged_options_of_the_driver_say_where_the_data_is() {
     world.mica(["volume", "rm", "bound", "memory", "other"]).success();
     assert!(host.join("file").exists(), "what lies elsewhere is not ours to delete");
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_volume_in_memory_is_shared_as_long_as_somebody_has_it() {
+    let world = World::with_busybox();
+    world
+        .mica([
+            "volume",
+            "create",
+            "-o",
+            "type=tmpfs",
+            "-o",
+            "device=tmpfs",
+            "-o",
+            "o=size=1m,mode=750",
+            "memory",
+        ])
+        .success();
+    let run = |name: &str, flags: &[&str]| {
+        let words = ["run", "-d", "--name", name].into_iter().chain(flags.iter().copied());
+        world.mica(words.chain(["busybox", "sleep", "1000"])).success();
+    };
+    let exec = |name: &str, script: &str| world.mica(["exec", name, "sh", "-c", script]).success().stdout();
+    run("first", &["-v", "memory:/one"]);
+    exec("first", "mkdir /one/part; echo word > /one/part/note");
+    run("second", &["-v", "memory:/two"]);
+    assert_eq!(exec("second", "cat /two/part/note; echo more >> /two/part/note"), "word\n");
+    assert_eq!(exec("first", "cat /one/part/note; stat -c %a /one"), "word\nmore\n750\n");
+    run("reader", &["-v", "memory:/r:ro"]);
+    assert_eq!(exec("reader", "touch /r/x 2>/dev/null || cat /r/part/note"), "word\nmore\n");
+    let mount = "type=volume,source=memory,target=/p,volume-subpath=part";
+    run("part", &["--mount", mount]);
+    assert_eq!(exec("part", "ls /p"), "note\n");
+    // Whoever is still there keeps it.
+    world.mica(["rm", "-f", "first", "part", "reader"]).success();
+    run("third", &["-v", "memory:/three"]);
+    assert_eq!(exec("third", "cat /three/part/note"), "word\nmore\n");
+    world.mica(["rm", "-f", "second", "third"]).success();
+    run("later", &["-v", "memory:/later"]);
+    assert_eq!(exec("later", "ls /later"), "", "memory without anybody is gone");
+}

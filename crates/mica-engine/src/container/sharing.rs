@@ -47,8 +47,12 @@ impl Local {
         check_cgroup_parent(&host.resources.cgroup_parent)
     }
 
-    /// The namespaces of other containers, which must run.
-    pub(crate) fn shared_namespaces(&self, host: &HostConfig) -> Result<Vec<JoinedNamespace>> {
+    /// The namespaces of other containers, which must run; and the mounts of the one that lends its `/dev/shm`.
+    pub(crate) fn shared_namespaces(
+        &self,
+        host: &HostConfig,
+    ) -> Result<(Vec<JoinedNamespace>, Option<JoinedNamespace>)> {
+        let mut lender = None;
         let mut namespaces = Vec::new();
         if let Some(other) = joined(&host.pid_mode) {
             let other = Record::find(&self.database(), other)?;
@@ -64,13 +68,12 @@ impl Local {
                 )));
             }
             namespaces.push(self.namespace_of(&other, NamespaceKind::Ipc)?);
-            // Where its shared memory is taken from.
-            namespaces.push(self.namespace_of(&other, NamespaceKind::Mount)?);
+            lender = Some(self.namespace_of(&other, NamespaceKind::Mount)?);
         }
-        Ok(namespaces)
+        Ok((namespaces, lender))
     }
 
-    fn namespace_of(&self, other: &Record, kind: NamespaceKind) -> Result<JoinedNamespace> {
+    pub(crate) fn namespace_of(&self, other: &Record, kind: NamespaceKind) -> Result<JoinedNamespace> {
         let disk = self.disk.container(&other.id);
         let observed = other.observe(&disk);
         if observed.status == "restarting" {

@@ -207,7 +207,7 @@ fn kernel_mounts(
         }
         mode if sharing::joined(mode).is_some() => {
             let options = ["nosuid", "noexec", "nodev"];
-            Some(mount("/dev/shm", mica_runtime::SHARED_MEMORY, "shm", &options)?)
+            Some(mount("/dev/shm", mica_runtime::OF_CONTAINER, "/dev/shm", &options)?)
         }
         _ => Some(mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm_size])?),
     };

@@ -14,7 +14,7 @@ use crate::container::spec::{self, NetworkPlace};
 use crate::container::user_namespace;
 use crate::disk::ContainerDisk;
 use crate::error::{Error, Result};
-use crate::mount::MountRecord;
+use crate::mount::{MountRecord, in_order_of, take_lenders};
 use crate::network::Furnished;
 use crate::{Local, events, lock, system};
 use mica_api::stream::AttachStream;
@@ -148,12 +148,15 @@ impl Local {
             told = environment;
             (Some(companion), warnings)
         });
-        joined.extend(self.shared_namespaces(&definition.host_config)?);
-        let mounts = self.user_mounts(definition)?;
+        let (shared, memory) = self.shared_namespaces(&definition.host_config)?;
+        joined.extend(shared);
+        let mut mounts = self.user_mounts(definition, maps.is_none())?;
+        let lenders = take_lenders(&mut mounts);
         let mut spec = match self.with_more_variables(definition, told) {
             Some(measured) => spec::build(&record.id, &measured, &disk, &network, mounts)?,
             None => spec::build(&record.id, definition, &disk, &network, mounts)?,
         };
+        joined.extend(in_order_of(&spec, lenders, memory));
         self.inject_devices(definition, &mut spec)?;
         if let Some(maps) = maps {
             user_namespace::apply(&mut spec, &maps, self.disk.root())?;

@@ -8,7 +8,7 @@ mod resolve;
 mod shown;
 mod tmpfs;
 
-pub(crate) use plan::{UserMount, combined};
+pub(crate) use plan::{UserMount, combined, in_order_of, take_lenders};
 pub(crate) use shown::shown;
 
 use serde::{Deserialize, Serialize};

@@ -2,25 +2,46 @@
 
 use super::{MountRecord, MountSource, ReadOnlyReach, VolumeMount, check, tmpfs};
 use crate::Local;
-use crate::container::record::Definition;
+use crate::container::record::{Definition, Record};
 use crate::error::{Error, Result};
-use crate::volume::VolumeSource;
-use oci_spec::runtime::{Mount, MountBuilder};
+use crate::volume::{self, VolumeSource};
+use mica_runtime::{JoinedNamespace, NamespaceKind, OF_CONTAINER};
+use oci_spec::runtime::{Mount, MountBuilder, Spec};
+use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 /// A mount that the container's user asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct UserMount {
     destination: String,
     mount: Mount,
+    /// Another container that has it already, in memory.
+    lender: Option<JoinedNamespace>,
+}
+
+/// Takes from mounts what lends them to this container, by the place of the mount.
+pub(crate) fn take_lenders(mounts: &mut [UserMount]) -> HashMap<String, JoinedNamespace> {
+    let lender = |mount: &mut UserMount| Some((mount.destination.clone(), mount.lender.take()?));
+    mounts.iter_mut().filter_map(lender).collect()
+}
+
+/// Lenders in the order of the mounts of a document; `memory` lends what no user asked for.
+pub(crate) fn in_order_of(
+    spec: &Spec,
+    mut lenders: HashMap<String, JoinedNamespace>,
+    mut memory: Option<JoinedNamespace>,
+) -> Vec<JoinedNamespace> {
+    let is_lent = |mount: &&Mount| mount.typ().as_deref() == Some(OF_CONTAINER);
+    let lent = spec.mounts().iter().flatten().filter(is_lent);
+    lent.filter_map(|mount| lenders.remove(mount.destination().to_str()?).or_else(|| memory.take())).collect()
 }
 
 impl Local {
     /// What the user wants mounted, the places nearest to the root first; what has to be there for
-    /// it is made.
-    pub(crate) fn user_mounts(&self, definition: &Definition) -> Result<Vec<UserMount>> {
+    /// it is made. What other containers have in memory is theirs too, if they `may_borrow`.
+    pub(crate) fn user_mounts(&self, definition: &Definition, may_borrow: bool) -> Result<Vec<UserMount>> {
         let memory = definition.host_config.tmpfs.as_ref();
         if definition.mounts.is_empty() && memory.is_none() {
             return Ok(Vec::new());
@@ -29,7 +50,8 @@ impl Local {
         super::propagation::check_sources(&definition.mounts)?;
         let mut mounts = Vec::with_capacity(definition.mounts.len());
         for record in &definition.mounts {
-            mounts.push(self.user_mount(record)?);
+            let borrowed = if may_borrow { self.borrowed(record)? } else { None };
+            mounts.push(borrowed.map_or_else(|| self.user_mount(record), Ok)?);
         }
         for (place, options) in memory.into_iter().flatten() {
             let destination = check::destination("tmpfs", place)?;
@@ -48,6 +70,33 @@ impl Local {
         }
         mounts.sort_by_key(|mount| mount.destination.matches('/').count());
         Ok(mounts.into_iter().map(|mount| mount.mount).collect())
+    }
+
+    /// A volume in memory that a running container has: as long as one does, all have the same.
+    fn borrowed(&self, record: &MountRecord) -> Result<Option<UserMount>> {
+        let Some(volume) = record.volume() else { return Ok(None) };
+        match self.volume_source(&volume.name)? {
+            VolumeSource::FileSystem { kind, .. } if kind == "tmpfs" => {}
+            _ => return Ok(None),
+        }
+        for (id, mounts) in volume::mounts_by_container(&self.database())? {
+            let Some(own) = mounts.iter().find(|mount| mount.name == volume.name) else { continue };
+            let Ok(other) = Record::find(&self.database(), &id) else { continue };
+            let other_definition = other.definition(&self.database())?;
+            let is_whole = other_definition.mounts.iter().all(|mount| {
+                mount.volume().is_none_or(|other| other.name != volume.name || other.subpath.is_empty())
+            });
+            // One that ends meanwhile has nothing to lend any more.
+            let Ok(lender) = self.namespace_of(&other, NamespaceKind::Mount) else { continue };
+            if is_whole {
+                let options = if record.read_only { vec!["ro".to_owned()] } else { Vec::new() };
+                let place = format!("{}/{}", own.destination, volume.subpath);
+                let place = place.trim_end_matches('/');
+                let mount = user_mount(record.destination.clone(), OF_CONTAINER, place, options)?;
+                return Ok(Some(UserMount { lender: Some(lender), ..mount }));
+            }
+        }
+        Ok(None)
     }
 
     fn user_mount(&self, record: &MountRecord) -> Result<UserMount> {
@@ -130,7 +179,7 @@ fn user_mount(destination: String, kind: &str, source: &str, options: Vec<String
         .options(options)
         .build()
         .map_err(|source| Error::invalid(format!("the mount on {destination} is not valid: {source}")))?;
-    Ok(UserMount { destination, mount })
+    Ok(UserMount { destination, mount, lender: None })
 }
 
 /// The engine's own mounts with the user's among them: the kernel's file systems, what the user

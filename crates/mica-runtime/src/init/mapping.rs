@@ -71,7 +71,7 @@ impl Provision {
     pub(super) fn sources(mut self, plans: &[MountPlan]) -> Chapter<Vec<Option<OwnedFd>>> {
         let mut source = |plan: &MountPlan| match plan.kind {
             MountKind::Bind { .. } | MountKind::Overlay { .. } => self.next(&plan.destination).map(Some),
-            MountKind::FileSystem { .. } | MountKind::Cgroup | MountKind::SharedMemory => Ok(None),
+            MountKind::FileSystem { .. } | MountKind::Cgroup | MountKind::OfContainer { .. } => Ok(None),
         };
         plans.iter().map(&mut source).collect()
     }
@@ -119,7 +119,7 @@ pub(crate) fn provide(channel: &OwnedFd, pid: u32, birth: &Birth, maps: &IdMaps)
                     lowers.iter().map(|lower| mapped_name(lower, &namespace, &mut held)).collect();
                 send(lowers.and_then(|lowers| mounts::new_overlay(&lowers)).map_err(failed)?)?;
             }
-            MountKind::FileSystem { .. } | MountKind::Cgroup | MountKind::SharedMemory => {}
+            MountKind::FileSystem { .. } | MountKind::Cgroup | MountKind::OfContainer { .. } => {}
         }
     }
     settings::limits(&plan.process, Some(pid))?;

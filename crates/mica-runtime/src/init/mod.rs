@@ -106,9 +106,9 @@ fn live(order: &[u8], inheritance: Inheritance) -> Chapter<std::convert::Infalli
     let size = order.terminal_size;
     match (&order.container, target) {
         (Some(birth), _) => {
-            let memory = namespaces::settle(&birth.plan, new_cgroup_namespace, joined)?;
+            let lent = namespaces::settle(&birth.plan, new_cgroup_namespace, joined)?;
             let provision = order.is_mapped.then(|| Provision::receive(&channel)).transpose()?;
-            let terminal = build(birth, (group.as_ref(), provision, memory), &channel, size)?;
+            let terminal = build(birth, (group.as_ref(), provision, lent), &channel, size)?;
             if let Some(terminal) = terminal {
                 streams = terminal::streams(terminal)?;
             }
@@ -134,7 +134,7 @@ fn live(order: &[u8], inheritance: Inheritance) -> Chapter<std::convert::Infalli
 /// Builds the file system and moves into it; gives the terminal, if one is wanted.
 fn build(
     birth: &Birth,
-    (group, provision, memory): (Option<&cgroup::Group>, Option<Provision>, Option<OwnedFd>),
+    (group, provision, lent): (Option<&cgroup::Group>, Option<Provision>, Vec<OwnedFd>),
     channel: &OwnedFd,
     size: Option<TerminalSize>,
 ) -> Chapter<Option<OwnedFd>> {
@@ -153,7 +153,7 @@ fn build(
         None => {
             let late = mounts::open_sources(&plan.mounts, mounts::Moment::Privately)?;
             let sources = early.into_iter().zip(late).map(|(early, late)| early.or(late));
-            let sources = mounts::with_memory(sources.collect(), &plan.mounts, memory);
+            let sources = mounts::with_lent(sources.collect(), &plan.mounts, lent)?;
             let root = attach_root(root::mount(&birth.root)?, birth, channel)?;
             let mounted = mounts::mount_all(&root, &plan.mounts, sources, (cgroups, None))?;
             devices::make(&root, mounted.dev.as_ref(), &plan.devices)?;

@@ -59,16 +59,20 @@ pub(super) fn open_sources(plans: &[MountPlan], moment: Moment) -> Chapter<Vec<O
     plans.iter().map(open).collect()
 }
 
-/// Puts the memory that is shared with another container where it belongs.
-pub(super) fn with_memory(
+/// Puts what other containers lend where it belongs.
+pub(super) fn with_lent(
     mut sources: Vec<Option<OwnedFd>>,
     plans: &[MountPlan],
-    memory: Option<OwnedFd>,
-) -> Vec<Option<OwnedFd>> {
-    if let Some(place) = plans.iter().position(|plan| plan.kind == MountKind::SharedMemory) {
-        sources[place] = memory;
+    lent: Vec<OwnedFd>,
+) -> Chapter<Vec<Option<OwnedFd>>> {
+    let is_lent = |plan: &&MountPlan| matches!(plan.kind, MountKind::OfContainer { .. });
+    let places = sources.iter_mut().zip(plans).filter(|(_, plan)| is_lent(plan));
+    for ((source, plan), copy) in places.zip(lent) {
+        let failed = |errno| SetupError::new(SetupStep::Mount, plan.destination.clone(), errno);
+        set_attributes(&copy, plan).map_err(failed)?;
+        *source = Some(copy);
     }
-    sources
+    Ok(sources)
 }
 
 pub(super) fn open_source(plan: &MountPlan, source: &str, reach: Reach) -> Chapter<OwnedFd> {
@@ -108,7 +112,9 @@ pub(super) fn mount_all(
     let mut mounted = Mounted::default();
     for (plan, source) in plans.iter().zip(sources) {
         match (&plan.kind, source) {
-            (MountKind::Bind { .. } | MountKind::SharedMemory, Some(source)) => bind(root, plan, &source)?,
+            (MountKind::Bind { .. } | MountKind::OfContainer { .. }, Some(source)) => {
+                bind(root, plan, &source)?
+            }
             (MountKind::FileSystem { name, .. }, _) => {
                 let made = if plan.is_fresh_dev() { dev.take() } else { None };
                 let mount = mount_new(root, plan, made)?;
@@ -126,7 +132,7 @@ pub(super) fn mount_all(
                     view.attach(&place, plan)?;
                 }
             }
-            (MountKind::Bind { .. } | MountKind::SharedMemory, None) => {
+            (MountKind::Bind { .. } | MountKind::OfContainer { .. }, None) => {
                 return Err(SetupError::new(SetupStep::Mount, plan.destination.clone(), Errno::BADF));
             }
         }
@@ -189,7 +195,9 @@ fn mount_new(root: &Root, plan: &MountPlan, made: Option<OwnedFd>) -> Chapter<Ow
         }
         (None, MountKind::FileSystem { name, source, options }) => new_file_system(name, source, options),
         (None, MountKind::Overlay { lowers }) => new_overlay(lowers),
-        (None, MountKind::Bind { .. } | MountKind::Cgroup | MountKind::SharedMemory) => Err(Errno::INVAL),
+        (None, MountKind::Bind { .. } | MountKind::Cgroup | MountKind::OfContainer { .. }) => {
+            Err(Errno::INVAL)
+        }
     };
     let mount = mount.map_err(failed)?;
     set_attributes(&mount, plan).map_err(failed)?;

@@ -1,9 +1,9 @@
 //! Chapter one: the namespaces joined, and what is set in the new ones.
 
-use super::root::copy_tree;
+use super::root::{copy_tree, retry_while_renamed};
 use super::{Chapter, at};
 use crate::error::SetupStep;
-use crate::{ContainerPlan, NamespaceKind};
+use crate::{ContainerPlan, MountKind, NamespaceKind};
 use mica_sys::attribute::Reach;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
@@ -12,19 +12,24 @@ use rustix::thread::{
     LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces,
 };
 
-/// Joins the given namespaces, and prepares the new ones; gives the memory that is shared with the container
-/// whose mounts were handed over.
+/// Joins the given namespaces, and prepares the new ones; gives what the containers lend whose mounts were
+/// handed over.
 pub(super) fn settle(
     plan: &ContainerPlan,
     new_cgroup_namespace: bool,
     joined: Vec<(NamespaceKind, OwnedFd)>,
-) -> Chapter<Option<OwnedFd>> {
-    let mut memory = None;
+) -> Chapter<Vec<OwnedFd>> {
+    let mut wanted = plan.mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::OfContainer { path } => Some(path),
+        _ => None,
+    });
+    let mut lent = Vec::new();
     for (kind, descriptor) in joined {
         let link = match kind {
             NamespaceKind::Mount => {
-                memory =
-                    Some(shared_memory(&descriptor).map_err(at(SetupStep::Namespace, SHARED_MEMORY_PATH))?);
+                if let Some(path) = wanted.next() {
+                    lent.push(lent_tree(&descriptor, path).map_err(at(SetupStep::Mount, path))?);
+                }
                 continue;
             }
             NamespaceKind::Pid => LinkNameSpaceType::ProcessID,
@@ -50,24 +55,20 @@ pub(super) fn settle(
     if let Some(name) = &plan.domain_name {
         rustix::system::setdomainname(name.as_bytes()).map_err(at(SetupStep::Hostname, name))?;
     }
-    Ok(memory)
+    Ok(lent)
 }
-
-/// Where programs look for memory to share (shm_open(3)).
-const SHARED_MEMORY_PATH: &str = "/dev/shm";
 
 /// The kind of file system that lives in memory (statfs(2)).
 const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
 
-/// A copy of what another container has on `/dev/shm`, without a place. It can only be taken from inside of
-/// that one's mounts, so this process goes there for a moment; no link there leads it astray.
-fn shared_memory(mounts: &OwnedFd) -> Result<OwnedFd, Errno> {
+/// A copy of what another container has in memory at a place, without one. It can only be taken from inside of
+/// that one's mounts, so this process goes there for a moment: links lead it nowhere else.
+fn lent_tree(mounts: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let home = openat(CWD, "/proc/self/ns/mnt", flags, Mode::empty())?;
     move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let straight = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let place = openat2(CWD, SHARED_MEMORY_PATH, flags, Mode::empty(), straight);
+    let place = retry_while_renamed(|| openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS));
     let copy = place.and_then(|place| match rustix::fs::fstatfs(&place)?.f_type {
         TMPFS_MAGIC => copy_tree(place.as_fd(), Reach::One),
         // Whatever was put there instead is not memory.

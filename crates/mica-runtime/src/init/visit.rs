@@ -40,7 +40,7 @@ fn furnish(root: BorrowedFd<'_>, place: &Path, mut plans: Vec<MountPlan>) -> Cha
     keep_mounts_private()?;
     // Nobody shall hear of what is made here.
     plans.iter_mut().for_each(|plan| plan.propagation = 0);
-    plans.retain(|plan| !matches!(plan.kind, MountKind::Cgroup | MountKind::SharedMemory));
+    plans.retain(|plan| !matches!(plan.kind, MountKind::Cgroup | MountKind::OfContainer { .. }));
     let sources = mounts::open_sources(&plans, mounts::Moment::Privately)?;
     let root = root.try_clone_to_owned().map_err(|error| {
         at(SetupStep::Root, place.display().to_string())(Errno::from_io_error(&error).unwrap_or(Errno::IO))

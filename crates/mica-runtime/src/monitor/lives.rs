@@ -9,7 +9,7 @@ use super::end;
 use super::relay::Relay;
 use crate::error::SetupError;
 use crate::order::{ContainerJob, Job, MonitorOrder};
-use crate::restart::Backoff;
+use crate::restart::{Backoff, RestartPolicy};
 use crate::{ExitRecord, NamespaceKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
@@ -25,11 +25,13 @@ pub(super) struct Lives {
 impl Lives {
     /// Keeps descriptors of the namespaces that the caller has handed over.
     pub(super) fn new(order: &MonitorOrder, descriptors: &[OwnedFd]) -> Self {
-        let kinds = match &order.job {
-            Job::Container(job) => job.joined.as_slice(),
-            Job::Exec { .. } => &[],
+        let (kinds, has_one_life) = match &order.job {
+            Job::Container(job) => (job.joined.as_slice(), job.restart.policy == RestartPolicy::Never),
+            Job::Exec { .. } => (&[][..], true),
         };
-        let kept = kinds.iter().zip(descriptors);
+        // The mounts of another container, its root among them, live as long as somebody holds them.
+        let is_kept = |kind: NamespaceKind| !(has_one_life && kind == NamespaceKind::Mount);
+        let kept = kinds.iter().zip(descriptors).filter(|(kind, _)| is_kept(**kind));
         let joined = kept.filter_map(|(kind, file)| Some((*kind, file.try_clone().ok()?))).collect();
         Self { child_order: Vec::new(), joined, backoff: Backoff::default() }
     }

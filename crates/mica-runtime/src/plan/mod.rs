@@ -18,7 +18,7 @@ pub use health::{HealthEvents, HealthPlan};
 pub use log::{
     JournaldPlan, LogDriver, LogFilePlan, LogPlan, Overflow, SyslogAddress, SyslogFormat, SyslogPlan,
 };
-pub use mount::{MountKind, MountPlan, SHARED_MEMORY, SUBPATH_OPTION};
+pub use mount::{MountKind, MountPlan, OF_CONTAINER, SUBPATH_OPTION};
 pub use process::{Limit, ProcessPlan};
 pub use resources::{BlockLimits, Resources, Throttle, ThrottleKind};
 
@@ -70,8 +70,9 @@ pub struct StartPlan {
     pub attach: Option<Attach>,
     /// What to run when everything is over.
     pub after_exit: Option<AfterExit>,
-    /// Namespaces of other containers to join; each replaces the document's entry of the same kind. One of mounts
-    /// is not joined: it is where a mount of the type [`SHARED_MEMORY`] comes from.
+    /// Namespaces of other containers to join; each replaces the document's entry of the same kind. Those of
+    /// mounts are not joined: mounts of the type [`OF_CONTAINER`] come from them, one from each, in the order of the
+    /// document.
     pub joined: Vec<JoinedNamespace>,
     /// A descriptor that the monitor keeps open until the run can be seen in the run directory: a
     /// lock that is to outlive a starter who is killed after handing the plan over.

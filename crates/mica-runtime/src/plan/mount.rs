@@ -31,8 +31,8 @@ pub struct MountPlan {
 /// for the kernel (mount(8), "FILESYSTEM-INDEPENDENT MOUNT OPTIONS").
 pub const SUBPATH_OPTION: &str = "x-mica.subpath=";
 
-/// The type of a mount that shows another container's `/dev/shm`.
-pub const SHARED_MEMORY: &str = "x-mica.shared-memory";
+/// The type of a mount that shows what another container has in memory; its source is the place there.
+pub const OF_CONTAINER: &str = "x-mica.of-container";
 
 /// What the options of an overlay begin with that name its trees, the top one first.
 const LOWER_OPTION: &str = "lowerdir+=";
@@ -63,9 +63,12 @@ pub enum MountKind {
     },
     /// The container's cgroups, whatever their version is on this host.
     Cgroup,
-    /// The `/dev/shm` of the container whose mount namespace was handed over, see
+    /// A file system in memory that another container has, one whose mount namespace was handed over: see
     /// [`crate::StartPlan::joined`].
-    SharedMemory,
+    OfContainer {
+        /// Where that one has it.
+        path: String,
+    },
 }
 
 const RDONLY: u64 = 0x1;
@@ -115,8 +118,10 @@ impl MountPlan {
             MountKind::Overlay { lowers: lowers(&options.data)? }
         } else if name == "cgroup" || name == "cgroup2" {
             MountKind::Cgroup
-        } else if name == SHARED_MEMORY {
-            MountKind::SharedMemory
+        } else if name == OF_CONTAINER {
+            refuse_data(&options.data)?;
+            let path = text_of_source.ok_or(PlanError::Missing { field: "mounts.source" })?;
+            MountKind::OfContainer { path: absolute("mounts.source", path.as_ref())? }
         } else if name.is_empty() {
             return Err(PlanError::Missing { field: "mounts.type" });
         } else {

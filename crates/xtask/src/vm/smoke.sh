@@ -78,6 +78,16 @@ check alive_after_it "running 0" state steady
 check stop steady mica stop steady
 check stopped "exited 0" state steady
 
+probe='test -e /well || { sleep 60 & (setsid sleep 61 &); sleep 62; }'
+health() { test "$(mica inspect --format "{{.State.Health.Status}}" probed)" = "$1"; }
+mica run --network none -d --name probed --health-cmd "$probe" --health-interval 200ms --health-timeout 400ms \
+    --health-retries 1 busybox sleep 1000 >/dev/null
+check unhealthy "" within 20 health unhealthy
+mica exec probed touch /well
+check healthy "" within 20 health healthy
+check probes_ended 0 sh -c 'mica top probed | grep -c "sleep 6" || true'
+check probed_removed probed mica rm -f probed
+
 mica run --network none -d --name victim busybox sleep 1000 >/dev/null
 check kill victim mica kill victim
 check killed "" within 10 sh -c '[ "$(mica inspect --format "{{.State.ExitCode}}" victim)" = 137 ]'
