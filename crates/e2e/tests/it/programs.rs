@@ -16,9 +16,6 @@ const PACKAGES: &str = "postgresql redis-server nginx-light python3 gcc libc6-de
 /// The image with all of it.
 const IMAGE: &str = "programs:1";
 
-/// The command by which the container is on the network of the machine and not on the test's own.
-const ON_THE_MACHINE: &str = "--net=/proc/1/ns/net";
-
 #[test]
 #[ignore = "needs root"]
 fn privileged_programs_of_debian_run_as_their_users_run_them() {
@@ -42,7 +39,9 @@ fn install(world: &World) {
         "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends {PACKAGES}"
     );
     let words = ["run", "--network", "host", "--name", "install", fixture::DEBIAN, "sh", "-c", &script];
-    world.invoke_by("nsenter", &[ON_THE_MACHINE], words).limit(Duration::from_secs(900)).run().success();
+    // The network of the machine, where the first thread of this process has stayed.
+    let machine = format!("--net=/proc/{}/ns/net", std::process::id());
+    world.invoke_by("nsenter", &[&machine], words).limit(Duration::from_secs(900)).run().success();
     world.mica(["commit", "install", IMAGE]).success();
     world.mica(["rm", "install"]).success();
 }

@@ -42,7 +42,11 @@ impl Definition {
     /// # Errors
     /// Flags that exclude each other, files that cannot be read.
     pub fn from(matches: &Matches, context: &Context<'_>) -> Result<Self, Failure> {
-        image::pull::refuse_content_trust(matches).map_err(into_launch)?;
+        if image::pull::refuse_content_trust(matches).is_err() {
+            return Err(Failure::refused_launch(
+                "signatures of Notary are not verified: --disable-content-trust cannot be false",
+            ));
+        }
         resources::tell_deprecated(matches, context);
         let mut config = config(matches, context).map_err(into_launch)?;
         let mut host_config = host_config(matches)?;
