@@ -4,8 +4,8 @@ use crate::error::{Error, Result};
 use crate::stream::AttachStream;
 use crate::types::bake::{BakeContents, BakePlan, BakeRequest, NamedBuild};
 use crate::types::build::{
-    BuildAnswer, BuildCacheRecord, BuildEvent, BuildOutcome, BuildPruneOptions, BuildPruned, BuildQuestion,
-    BuildRequest,
+    BuildAnswer, BuildCacheRecord, BuildEvent, BuildLogLine, BuildOutcome, BuildPruneOptions, BuildPruned,
+    BuildQuestion, BuildRecord, BuildRequest,
 };
 use crate::types::container::{
     ArchivePut, AttachStreams, CommitRequest, ContainerInspect, ContainerSummary, CreateRequest,
@@ -195,6 +195,22 @@ pub trait Engine: Sync {
     }
     /// The steps that need not be done again.
     fn build_cache(&self) -> Result<Vec<BuildCacheRecord>> {
+        Err(unsupported("building"))
+    }
+    /// The last builds, the latest first.
+    fn build_history(&self) -> Result<Vec<BuildRecord>> {
+        Err(unsupported("building"))
+    }
+    /// One of them, by its id, the beginning of it, or `^N` for the Nth before the latest; the latest if empty.
+    fn build_record(&self, _reference: &str) -> Result<BuildRecord> {
+        Err(unsupported("building"))
+    }
+    /// What one of them told.
+    fn build_log(&self, _reference: &str) -> Result<Vec<BuildLogLine>> {
+        Err(unsupported("building"))
+    }
+    /// Forgets some of them, or all; answers their ids.
+    fn build_history_remove(&self, _references: &[String], _all: bool) -> Result<Vec<String>> {
         Err(unsupported("building"))
     }
     /// Forgets such steps.

@@ -283,23 +283,10 @@ fn command_words(words: &[String], context: &mut Context<'_>, usage: &mut String
     if first == "help" {
         return help::topic(&words[1..], context);
     }
-    if let Some(noun) = command::noun(first) {
-        context.typed = format!("{} {first}", context.program);
-        *usage = format!("Usage:  {}\n", context.typed);
-        return match words.get(1).map(String::as_str) {
-            None | Some("-h" | "--help") => help::noun(noun, context),
-            Some(flag) if flag.starts_with("--") => {
-                Err(Failure::Flag { message: format!("unknown flag: {flag}") })
-            }
-            Some(flag) if flag.starts_with('-') => {
-                let letter = flag.chars().nth(1).unwrap_or('-');
-                Err(Failure::Flag { message: format!("unknown shorthand flag: {letter:?} in {flag}") })
-            }
-            Some(verb) => match command::find(&format!("{first} {verb}")) {
-                Some(command) => execute(command, &words[..2], &words[2..], context, usage),
-                None => Err(unknown(&words[..2], context)),
-            },
-        };
+    // `buildx history` is a noun, too.
+    let longest = |count: &usize| words.get(..*count).and_then(|words| command::noun(&words.join(" ")));
+    if let Some((count, noun)) = [2, 1].iter().find_map(|count| Some((*count, longest(count)?))) {
+        return verb_words(noun, words.split_at(count), context, usage);
     }
     match command::find(first) {
         Some(command) => execute(command, &words[..1], &words[1..], context, usage),
@@ -307,15 +294,51 @@ fn command_words(words: &[String], context: &mut Context<'_>, usage: &mut String
     }
 }
 
+/// What follows a noun.
+fn verb_words(
+    noun: &command::Noun,
+    (nouns, rest): (&[String], &[String]),
+    context: &mut Context<'_>,
+    usage: &mut String,
+) -> Outcome {
+    context.typed = format!("{} {}", context.program, noun.name);
+    *usage = format!("Usage:  {}\n", context.typed);
+    match rest.first().map(String::as_str) {
+        None | Some("-h" | "--help") => help::noun(noun, context),
+        Some(flag) if flag.starts_with("--") => {
+            Err(Failure::Flag { message: format!("unknown flag: {flag}") })
+        }
+        Some(flag) if flag.starts_with('-') => {
+            let letter = flag.chars().nth(1).unwrap_or('-');
+            Err(Failure::Flag { message: format!("unknown shorthand flag: {letter:?} in {flag}") })
+        }
+        Some(verb) => {
+            let path: Vec<String> = nouns.iter().chain(rest.first()).cloned().collect();
+            match command::find(&format!("{} {verb}", noun.name)) {
+                Some(command) => execute(command, &path, &rest[1..], context, usage),
+                None => Err(unknown(&path, context)),
+            }
+        }
+    }
+}
+
 fn unknown(words: &[String], context: &mut Context<'_>) -> Failure {
     let path = words.join(" ");
+    let typed = format!("{} {path}", context.program);
+    let excluded = command::planned::excluded(&path);
+    let refusal = |excluded: &command::planned::ExcludedCommand| {
+        Failure::refused(format!("'{typed}' is not part of mica: {}", excluded.reason))
+    };
+    // What is excluded by its whole name may have a noun that is planned.
+    if let Some(excluded) = excluded.filter(|excluded| excluded.path == path) {
+        return refusal(excluded);
+    }
     if let Some(planned) = command::planned::find(&path) {
         let what = format!("'{} {path}'", context.program);
         return Failure::Planned { what, awaits: planned.awaits, code: FAILURE };
     }
-    let typed = format!("{} {path}", context.program);
-    if let Some(excluded) = command::planned::excluded(&path) {
-        return Failure::refused(format!("'{typed}' is not part of mica: {}", excluded.reason));
+    if let Some(excluded) = excluded {
+        return refusal(excluded);
     }
     let nearest = help::nearest(&path).map(|near| format!("{} {near}", context.program));
     Failure::UnknownCommand { typed, nearest }

@@ -36,7 +36,8 @@ pub(crate) fn root(context: &Context<'_>) -> Outcome {
         commands.into_iter().map(|command| (command.short_path(), command.summary)).collect()
     };
     section(&mut text, "Common Commands", &rows(common));
-    let nouns: Vec<_> = command::NOUNS.iter().map(|noun| (noun.name, noun.summary)).collect();
+    let nouns = command::NOUNS.iter().filter(|noun| !noun.name.contains(' '));
+    let nouns: Vec<_> = nouns.map(|noun| (noun.name, noun.summary)).collect();
     section(&mut text, "Management Commands", &nouns);
     let mut plain: Vec<_> = command::all()
         .filter(|command| command.visibility == Visibility::Plain && !command.short_path().contains(' '))
@@ -55,15 +56,21 @@ pub(crate) fn noun(noun: &Noun, context: &Context<'_>) -> Outcome {
     let mut rows: Vec<_> = command::all()
         .filter(|command| command.visibility != Visibility::Hidden)
         .filter_map(|command| {
-            let (first, verb) = command.paths.first()?.split_once(' ')?;
-            (first == noun.name).then_some((verb, command.summary))
+            let verb = command.paths.iter().find_map(|path| verb(path, noun))?;
+            Some((verb, command.summary))
         })
         .collect();
+    rows.extend(command::NOUNS.iter().filter_map(|inner| Some((verb(inner.name, noun)?, inner.summary))));
     rows.sort_unstable();
     section(&mut text, "Commands", &rows);
     let _ = writeln!(text, "\nRun '{} COMMAND --help' for more information on a command.", context.typed);
     context.print(&text)?;
     Ok(SUCCESS)
+}
+
+/// The one word of a path after a noun.
+fn verb<'a>(path: &'a str, noun: &Noun) -> Option<&'a str> {
+    path.strip_prefix(noun.name)?.strip_prefix(' ').filter(|verb| !verb.contains(' '))
 }
 
 /// `help WORDS…`.
@@ -76,10 +83,10 @@ pub(crate) fn topic(words: &[String], context: &mut Context<'_>) -> Outcome {
             context.print(&command(found, &context.typed, context))?;
             Ok(SUCCESS)
         }
-        (None, [name]) if command::noun(name).is_some() => {
-            command::noun(name).map_or(Ok(SUCCESS), |found| noun(found, context))
-        }
-        _ => Err(Failure::refused(format!("unknown help topic: {path}"))),
+        (None, _) => match command::noun(&path) {
+            Some(found) => noun(found, context),
+            None => Err(Failure::refused(format!("unknown help topic: {path}"))),
+        },
     }
 }
 

@@ -152,6 +152,11 @@ impl Disk {
         self.root.join("build/cache")
     }
 
+    /// Records and logs of the last builds.
+    pub(crate) fn build_history(&self) -> PathBuf {
+        self.root.join("build/history")
+    }
+
     /// Secrets of the steps that run.
     pub(crate) fn build_secrets(&self) -> PathBuf {
         self.run.join("build-secret")

@@ -114,6 +114,12 @@ pub enum Error {
         /// Why.
         source: Box<Self>,
     },
+    /// No record of a build.
+    #[error("no record found for {reference:?}")]
+    NoSuchBuild {
+        /// As it was given.
+        reference: String,
+    },
     /// One of several builds failed.
     #[error("target {name}")]
     Target {
@@ -263,6 +269,7 @@ impl Error {
             | Self::NoSuchVolume { .. }
             | Self::NoSuchVolumeDriver { .. }
             | Self::NoSuchNetwork { .. }
+            | Self::NoSuchBuild { .. }
             | Self::NoSuchPath { .. } => ErrorKind::NotFound,
             Self::NameInUse { .. } | Self::State { .. } => ErrorKind::Conflict,
             Self::AmbiguousPrefix { .. } | Self::Invalid { .. } | Self::Config { .. } => {

@@ -6,7 +6,8 @@ use mica_api::engine::{BuildListener, Engine, ProgressListener, Sink};
 use mica_api::stream::AttachStream;
 use mica_api::types::bake::{BakeContents, BakePlan, BakeRequest, NamedBuild};
 use mica_api::types::build::{
-    BuildAnswer, BuildCacheRecord, BuildOutcome, BuildPruneOptions, BuildPruned, BuildQuestion, BuildRequest,
+    BuildAnswer, BuildCacheRecord, BuildLogLine, BuildOutcome, BuildPruneOptions, BuildPruned, BuildQuestion,
+    BuildRecord, BuildRequest,
 };
 use mica_api::types::container::{
     ArchivePut, AttachStreams, CommitRequest, ContainerInspect, ContainerSummary, CreateRequest,
@@ -308,6 +309,22 @@ impl Engine for LocalEngine {
 
     fn build_cache(&self) -> Result<Vec<BuildCacheRecord>> {
         Ok(self.local.build_cache()?)
+    }
+
+    fn build_history(&self) -> Result<Vec<BuildRecord>> {
+        Ok(self.local.build_history()?)
+    }
+
+    fn build_record(&self, reference: &str) -> Result<BuildRecord> {
+        Ok(self.local.build_record(reference)?)
+    }
+
+    fn build_log(&self, reference: &str) -> Result<Vec<BuildLogLine>> {
+        Ok(self.local.build_log(reference)?)
+    }
+
+    fn build_history_remove(&self, references: &[String], all: bool) -> Result<Vec<String>> {
+        Ok(self.local.remove_build_records(references, all)?)
     }
 
     fn build_cache_prune(&self, options: &BuildPruneOptions) -> Result<BuildPruned> {

@@ -2,6 +2,7 @@
 
 use crate::types::host_config::Ulimit;
 use mica_model::RegistryAccess;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
@@ -179,7 +180,7 @@ pub enum AnnotatedPart {
 }
 
 /// A piece of news of a build.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BuildEvent {
     /// A step begins.
     Begin {
@@ -200,6 +201,7 @@ pub enum BuildEvent {
         /// Its number.
         step: u32,
         /// As it came.
+        #[serde(with = "output")]
         bytes: Vec<u8>,
     },
     /// It was done before.
@@ -229,6 +231,101 @@ pub enum BuildEvent {
         /// Some lines of it, the wrong ones marked.
         text: String,
     },
+}
+
+/// Output as a text where it is one: it mostly is, and shorter so.
+mod output {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Output {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => bytes.serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        Ok(match Output::deserialize(deserializer)? {
+            Output::Text(text) => text.into_bytes(),
+            Output::Bytes(bytes) => bytes,
+        })
+    }
+}
+
+/// A build of the past, or one that goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BuildRecord {
+    /// 25 letters and digits.
+    pub id: String,
+    /// What people know it by.
+    pub name: String,
+    /// How it stands.
+    pub status: BuildStatus,
+    /// Its context, as a path or an address.
+    pub context: String,
+    /// The name of the Dockerfile.
+    pub dockerfile: String,
+    /// The stage that was asked for.
+    pub target: String,
+    /// The platforms that were asked for.
+    pub platform: String,
+    /// Its arguments, without proxies.
+    pub arguments: BTreeMap<String, String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The names of its result.
+    pub tags: Vec<String>,
+    /// Its named contexts.
+    pub contexts: BTreeMap<String, String>,
+    /// When it began, in nanoseconds since the epoch.
+    pub started: i64,
+    /// When it ended.
+    pub completed: Option<i64>,
+    /// Steps that were begun.
+    pub total_steps: usize,
+    /// Steps that are done.
+    pub completed_steps: usize,
+    /// Steps that had been done before.
+    pub cached_steps: usize,
+    /// What the linter found.
+    pub warnings: usize,
+    /// The image's id.
+    pub image_id: String,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Where: some lines of the Dockerfile.
+    pub excerpt: String,
+}
+
+/// How a build stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BuildStatus {
+    /// It goes on.
+    #[default]
+    Running,
+    /// There is a result.
+    Completed,
+    /// There is none.
+    Failed,
+    /// It was killed, or given up because another one failed.
+    Cancelled,
+}
+
+/// What a build told at a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BuildLogLine {
+    /// Seconds since the build began.
+    pub at: f64,
+    /// What it told.
+    pub event: BuildEvent,
 }
 
 /// What came out.

@@ -12,19 +12,32 @@ pub const ABOUT: &str = "A container engine in one binary, without a daemon";
 /// All that people are shown: every command under each of its spellings, without planned and obsolete flags.
 pub fn whole(program: &'static str) -> clap::Command {
     let mut root = bare(program, ABOUT).args(dispatch::global_flags().map(|option| global(&option)));
-    for noun in command::NOUNS {
-        let mut group = bare(noun.name, noun.summary);
-        for (path, shown) in spellings() {
-            if let Some(verb) = path.strip_prefix(noun.name).and_then(|rest| rest.strip_prefix(' ')) {
-                group = group.subcommand(documented(shown, verb));
-            }
-        }
-        root = root.subcommand(group);
+    for noun in command::NOUNS.iter().filter(|noun| !noun.name.contains(' ')) {
+        root = root.subcommand(group(noun, noun.name));
     }
     for (path, shown) in spellings().filter(|(path, _)| !path.contains(' ')) {
         root = root.subcommand(documented(shown, path));
     }
     root
+}
+
+/// A noun, called `name`, with its verbs and the nouns below it.
+fn group(noun: &command::Noun, name: &'static str) -> clap::Command {
+    let verb = |path: &'static str| {
+        path.strip_prefix(noun.name)?.strip_prefix(' ').filter(|verb| !verb.contains(' '))
+    };
+    let mut group_of_verbs = bare(name, noun.summary);
+    for (path, shown) in spellings() {
+        if let Some(verb) = verb(path) {
+            group_of_verbs = group_of_verbs.subcommand(documented(shown, verb));
+        }
+    }
+    for inner in command::NOUNS {
+        if let Some(name) = verb(inner.name) {
+            group_of_verbs = group_of_verbs.subcommand(group(inner, name));
+        }
+    }
+    group_of_verbs
 }
 
 /// One command as documents show it, called `name`.

@@ -115,7 +115,9 @@ pub struct Noun {
 /// The nouns of the commands that exist.
 pub const NOUNS: &[Noun] = &[
     Noun { name: "builder", summary: "Manage builds" },
+    Noun { name: "builder history", summary: "Commands to work on build records" },
     Noun { name: "buildx", summary: "Build images" },
+    Noun { name: "buildx history", summary: "Commands to work on build records" },
     Noun { name: "container", summary: "Manage containers" },
     Noun { name: "image", summary: "Manage images" },
     Noun { name: "network", summary: "Manage networks" },

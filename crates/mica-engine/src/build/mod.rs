@@ -12,6 +12,7 @@ mod crew;
 mod examine;
 mod export;
 mod git;
+mod history;
 mod mounts;
 mod network;
 mod outputs;
@@ -32,6 +33,7 @@ use caches::Caches;
 use context::Context;
 use crew::{Crew, given_up};
 use export::{Made, export, export_caches};
+use history::Recorder;
 use mica_api::engine::BuildListener;
 use mica_api::types::build::{BuildContext, BuildEvent, BuildOutcome, BuildRequest};
 use mica_build::dockerfile::{Dockerfile, ParseError, Span, parse};
@@ -54,8 +56,24 @@ impl Local {
         self.build_with(request, listener, Member { crew: &Crew::default(), name: "" })
     }
 
-    /// Builds, maybe while others go on.
+    /// Builds, maybe while others go on, and records it.
     fn build_with(
+        &self,
+        request: &BuildRequest<'_>,
+        listener: BuildListener<'_>,
+        member: Member<'_>,
+    ) -> Result<BuildOutcome> {
+        let recorder = Recorder::begin(self, request, member.name);
+        let told = |event: BuildEvent| {
+            recorder.note(&event);
+            listener(event);
+        };
+        let result = self.build_recorded(request, &told, member);
+        recorder.finish(&result, member.crew.is_cancelled() && !member.crew.is_culprit(member.name));
+        result
+    }
+
+    fn build_recorded(
         &self,
         request: &BuildRequest<'_>,
         listener: BuildListener<'_>,

@@ -86,7 +86,7 @@ fn flags() -> Vec<Arg> {
         text(
             "progress",
             "string",
-            "Set type of progress output (\"auto\", \"plain\", \"quiet\", \"rawjson\")",
+            "Set type of progress output (\"auto\", \"plain\", \"tty\", \"quiet\", \"rawjson\")",
         ),
         switch("pull", "Always attempt to pull all referenced images"),
         switch("quiet", "Suppress the build output and print image ID on success").short('q'),
@@ -199,12 +199,7 @@ pub(super) fn style(matches: &Matches, context: &Context<'_>) -> Result<Style, F
         return Ok(Style::Quiet);
     }
     let here = context.config.environment.nonempty("BUILDKIT_PROGRESS").map(str::to_owned);
-    match matches.text("progress").or(here).as_deref() {
-        None | Some("" | "auto" | "plain" | "tty") => Ok(Style::Plain),
-        Some("quiet") => Ok(Style::Quiet),
-        Some("rawjson") => Ok(Style::Json),
-        Some(other) => Err(Failure::refused(format!("unknown progress type: {other}"))),
-    }
+    Style::parse(matches.text("progress").or(here).as_deref(), context)
 }
 
 /// What the flags and the operand ask for.

@@ -6,6 +6,7 @@ pub mod build;
 mod cache;
 mod context;
 pub mod du;
+pub mod history;
 mod output;
 mod progress;
 pub mod prune;
@@ -13,4 +14,13 @@ pub mod prune;
 use crate::command::Command;
 
 /// All of them.
-pub const COMMANDS: &[Command] = &[bake::COMMAND, build::COMMAND, du::COMMAND, prune::COMMAND];
+pub const COMMANDS: &[Command] = &[
+    bake::COMMAND,
+    build::COMMAND,
+    du::COMMAND,
+    history::inspect::COMMAND,
+    history::logs::COMMAND,
+    history::ls::COMMAND,
+    history::rm::COMMAND,
+    prune::COMMAND,
+];

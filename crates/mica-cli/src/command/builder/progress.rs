@@ -1,12 +1,21 @@
 //! What a build shows of itself, in the words of docker's builder.
 
+mod live;
+mod plain;
+mod raw;
+
 use crate::context::Context;
+use crate::report::Failure;
+use crate::terminal::window_size;
+use live::Painter;
 use mica_api::types::build::BuildEvent;
+use raw::Clock;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
 
 /// How a build shows itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +26,25 @@ pub(super) enum Style {
     Json,
     /// Nothing but a failure.
     Quiet,
+    /// A picture of all steps that is painted again and again.
+    Live,
+}
+
+impl Style {
+    /// What `--progress` or `BUILDKIT_PROGRESS` asks for.
+    pub(super) fn parse(typed: Option<&str>, context: &Context<'_>) -> Result<Self, Failure> {
+        let is_terminal = context.terminals().error;
+        let is_dumb = context.config.environment.variable("TERM") == Some("dumb");
+        match typed {
+            None | Some("" | "auto") if is_terminal && !is_dumb => Ok(Self::Live),
+            None | Some("" | "auto" | "plain") => Ok(Self::Plain),
+            Some("tty") if is_terminal => Ok(Self::Live),
+            Some("tty") => Err(Failure::refused("failed to get console: standard error is no terminal")),
+            Some("quiet" | "none") => Ok(Self::Quiet),
+            Some("rawjson") => Ok(Self::Json),
+            Some(other) => Err(Failure::refused(format!("unknown progress type: {other}"))),
+        }
+    }
 }
 
 /// How much of a step's output is shown again when it fails, in bytes.
@@ -25,7 +53,9 @@ const TAIL_SIZE_MAX: usize = 16 << 10;
 /// Shows a build; may be told from several threads.
 pub(super) struct Display {
     style: Style,
-    state: Mutex<State>,
+    began: Instant,
+    state: Arc<Mutex<State>>,
+    painter: Option<Painter>,
 }
 
 struct State {
@@ -37,48 +67,105 @@ struct State {
     /// The step that failed, and where in the Dockerfile.
     failed: Option<u32>,
     excerpt: String,
+    warnings: String,
+    /// Seconds since the build began.
+    now: f64,
+    clock: Clock,
 }
 
 struct Step {
     number: usize,
     name: String,
-    began: Instant,
+    began: f64,
     /// Output since the last line end.
     unfinished: Vec<u8>,
     tail: Vec<u8>,
+    /// The last thing that was said about it.
+    note: String,
+    end: Option<End>,
+}
+
+/// How a step ended, and after how many seconds of the build.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct End {
+    how: How,
+    at: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Done,
+    Cached,
+    Failed,
+    GivenUp,
 }
 
 impl Display {
     pub(super) fn new(style: Style, context: &Context<'_>) -> Self {
-        let out: Box<dyn Write + Send> = match context.error_descriptor().try_clone_to_owned() {
-            Ok(error) => Box::new(File::from(error)),
-            Err(_) => Box::new(std::io::sink()),
-        };
-        Self::to_writer(style, out)
+        let terminal = context.error_descriptor().try_clone_to_owned();
+        let mut display = Self::to_writer(style, standard_error(&terminal), SystemTime::now());
+        if let (Style::Live, Ok(terminal)) = (style, terminal) {
+            let is_coloured = !context.config.environment.is_colour_unwanted();
+            let size = move || window_size(&terminal).map(|size| (size.rows, size.columns));
+            display.painter =
+                Some(Painter::start(Arc::clone(&display.state), (display.began, is_coloured), size));
+        }
+        display
     }
 
-    fn to_writer(style: Style, out: Box<dyn Write + Send>) -> Self {
-        let state = State { out, steps: BTreeMap::new(), last: None, failed: None, excerpt: String::new() };
-        Self { style, state: Mutex::new(state) }
+    /// One that shows on standard output what was told before, by a build that began at this time.
+    pub(super) fn of_record(style: Style, began: SystemTime, context: &Context<'_>) -> Self {
+        let output = context.output_descriptor().try_clone_to_owned();
+        Self::to_writer(style, standard_error(&output), began)
+    }
+
+    fn to_writer(style: Style, out: Box<dyn Write + Send>, began: SystemTime) -> Self {
+        let state = State {
+            out,
+            steps: BTreeMap::new(),
+            last: None,
+            failed: None,
+            excerpt: String::new(),
+            warnings: String::new(),
+            now: 0.0,
+            clock: Clock::new(began),
+        };
+        Self { style, began: Instant::now(), state: Arc::new(Mutex::new(state)), painter: None }
     }
 
     /// Takes note of an event. That nobody reads it is no reason to stop the build.
     pub(super) fn take(&self, event: &BuildEvent) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.take_at(event, self.began.elapsed().as_secs_f64());
+    }
+
+    /// The same for an event that came so many seconds after the build began.
+    pub(super) fn take_at(&self, event: &BuildEvent, at: f64) {
+        let mut state = held(&self.state);
+        state.now = at;
         state.remember(event);
         match self.style {
             Style::Plain => state.plain(event),
             Style::Json => state.json(event),
-            Style::Quiet => {}
+            Style::Quiet | Style::Live => {}
         }
     }
 
     /// Shows why the build failed, if it did.
-    pub(super) fn finish(&self, error: Option<&mica_api::Error>) {
-        if error.is_none() || self.style == Style::Json {
+    pub(super) fn finish(mut self, error: Option<&mica_api::Error>) {
+        if let Some(painter) = self.painter.take() {
+            painter.stop();
+        }
+        if error.is_some() {
+            self.failed();
+        }
+    }
+
+    /// Shows what failed: its last output and where it is written.
+    pub(super) fn failed(&self) {
+        if self.style == Style::Json {
             return;
         }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = held(&self.state);
         let mut text = Vec::new();
         if let Some(step) = state.failed.and_then(|failed| state.steps.get(&failed)) {
             text.extend(format!("------\n > {}:\n", step.name).bytes());
@@ -93,15 +180,35 @@ impl Display {
     }
 }
 
+fn standard_error(descriptor: &std::io::Result<OwnedFd>) -> Box<dyn Write + Send> {
+    let copy = descriptor.as_ref().ok().and_then(|descriptor| descriptor.try_clone().ok());
+    copy.map_or_else(|| Box::new(std::io::sink()) as Box<dyn Write + Send>, |copy| Box::new(File::from(copy)))
+}
+
+fn held(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl State {
     fn remember(&mut self, event: &BuildEvent) {
+        let now = self.now;
         match event {
             BuildEvent::Begin { step, name } => {
-                let number = self.steps.len() + 1;
-                let began = Instant::now();
-                let fresh =
-                    Step { number, name: name.clone(), began, unfinished: Vec::new(), tail: Vec::new() };
+                let fresh = Step {
+                    number: self.steps.len() + 1,
+                    name: name.clone(),
+                    began: now,
+                    unfinished: Vec::new(),
+                    tail: Vec::new(),
+                    note: String::new(),
+                    end: None,
+                };
                 self.steps.insert(*step, fresh);
+            }
+            BuildEvent::Note { step, text } => {
+                if let Some(step) = self.steps.get_mut(step) {
+                    step.note.clone_from(text);
+                }
             }
             BuildEvent::Output { step, bytes } => {
                 if let Some(step) = self.steps.get_mut(step) {
@@ -110,104 +217,24 @@ impl State {
                     step.tail.drain(..excess);
                 }
             }
-            BuildEvent::Failed { step, .. } => self.failed = self.failed.or(Some(*step)),
+            BuildEvent::Cached { step } => self.end_step(*step, How::Cached),
+            BuildEvent::Done { step } => self.end_step(*step, How::Done),
+            BuildEvent::Failed { step, .. } => {
+                // Those that end because another one has failed come after it.
+                let how = if self.failed.is_none() { How::Failed } else { How::GivenUp };
+                self.failed = self.failed.or(Some(*step));
+                self.end_step(*step, how);
+            }
             BuildEvent::Excerpt { text } => self.excerpt.clone_from(text),
-            _ => {}
+            BuildEvent::Warnings { text } => self.warnings.clone_from(text),
         }
     }
 
-    fn plain(&mut self, event: &BuildEvent) {
-        let (step, lines) = match event {
-            BuildEvent::Begin { step, name } => (*step, name.clone().into_bytes()),
-            BuildEvent::Note { step, text } => (*step, text.clone().into_bytes()),
-            BuildEvent::Output { step, bytes } => {
-                let lines = self.whole_lines(*step, bytes);
-                return self.lines(*step, &lines);
-            }
-            BuildEvent::Cached { step } => (*step, b"CACHED".to_vec()),
-            BuildEvent::Done { step } => (*step, self.end(*step, "DONE")),
-            BuildEvent::Failed { step, reason } => match reason {
-                Some(reason) => (*step, format!("ERROR: {reason}").into_bytes()),
-                None => (*step, self.end(*step, "ERROR")),
-            },
-            BuildEvent::Warnings { text } => {
-                let _ = write!(self.out, "\n {text}");
-                return;
-            }
-            BuildEvent::Excerpt { .. } => return,
-        };
-        self.lines(step, &[lines]);
-    }
-
-    /// The last words about a step, after what it wrote without a line end.
-    fn end(&mut self, step: u32, word: &str) -> Vec<u8> {
-        let rest =
-            self.steps.get_mut(&step).map(|step| std::mem::take(&mut step.unfinished)).unwrap_or_default();
-        if !rest.is_empty() {
-            let line = self.timed(step, &rest);
-            self.lines(step, &[line]);
+    fn end_step(&mut self, step: u32, how: How) {
+        let at = self.now;
+        if let Some(step) = self.steps.get_mut(&step) {
+            step.end = Some(End { how, at });
         }
-        let seconds = self.steps.get(&step).map_or(0.0, |step| step.began.elapsed().as_secs_f64());
-        format!("{word} {seconds:.1}s").into_bytes()
-    }
-
-    /// The lines that output completes, with their times.
-    fn whole_lines(&mut self, number: u32, bytes: &[u8]) -> Vec<Vec<u8>> {
-        let Some(step) = self.steps.get_mut(&number) else { return Vec::new() };
-        step.unfinished.extend(bytes);
-        let Some(end) = step.unfinished.iter().rposition(|&byte| byte == b'\n') else { return Vec::new() };
-        let whole: Vec<u8> = step.unfinished.drain(..=end).collect();
-        let whole = whole.strip_suffix(b"\n").unwrap_or(&whole);
-        whole.split(|&byte| byte == b'\n').map(|line| self.timed(number, line)).collect()
-    }
-
-    fn timed(&self, step: u32, line: &[u8]) -> Vec<u8> {
-        let seconds = self.steps.get(&step).map_or(0.0, |step| step.began.elapsed().as_secs_f64());
-        [format!("{seconds:.3} ").as_bytes(), line].concat()
-    }
-
-    /// Writes lines about a step; an empty one where the step before was another.
-    fn lines(&mut self, step: u32, lines: &[Vec<u8>]) {
-        let number = self.steps.get(&step).map_or(0, |step| step.number);
-        let mut text = Vec::new();
-        for line in lines {
-            if self.last.is_some_and(|last| last != step) {
-                text.push(b'\n');
-            }
-            self.last = Some(step);
-            text.extend(format!("#{number} ").bytes());
-            text.extend(line);
-            text.push(b'\n');
-        }
-        let _ = self.out.write_all(&text);
-    }
-
-    fn json(&mut self, event: &BuildEvent) {
-        let number = |step: &u32| self.steps.get(step).map_or(0, |step| step.number);
-        let seconds =
-            |step: &u32| self.steps.get(step).map_or(0.0, |step| step.began.elapsed().as_secs_f64());
-        let document = match event {
-            BuildEvent::Begin { step, name } => {
-                serde_json::json!({"vertex": number(step), "name": name, "started": true})
-            }
-            BuildEvent::Note { step, text } => serde_json::json!({"vertex": number(step), "status": text}),
-            BuildEvent::Output { step, bytes } => {
-                serde_json::json!({"vertex": number(step), "log": String::from_utf8_lossy(bytes), "seconds": seconds(step)})
-            }
-            BuildEvent::Cached { step } => {
-                serde_json::json!({"vertex": number(step), "cached": true, "completed": true})
-            }
-            BuildEvent::Done { step } => {
-                serde_json::json!({"vertex": number(step), "completed": true, "seconds": seconds(step)})
-            }
-            BuildEvent::Failed { step, reason } => {
-                serde_json::json!({"vertex": number(step), "completed": true, "error": reason, "seconds": seconds(step)})
-            }
-            BuildEvent::Excerpt { text } | BuildEvent::Warnings { text } => {
-                serde_json::json!({"warning": text})
-            }
-        };
-        let _ = writeln!(self.out, "{document}");
     }
 }
 
@@ -231,7 +258,7 @@ mod tests {
 
     fn shown(style: Style, events: &[BuildEvent], error: Option<&mica_api::Error>) -> String {
         let out = Shared::default();
-        let display = Display::to_writer(style, Box::new(out.clone()));
+        let display = Display::to_writer(style, Box::new(out.clone()), SystemTime::UNIX_EPOCH);
         events.iter().for_each(|event| display.take(event));
         display.finish(error);
         let bytes = out.0.lock().unwrap().clone();
@@ -287,7 +314,12 @@ mod tests {
         let documents: Vec<serde_json::Value> =
             shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(documents.len(), 7);
-        assert_eq!(documents[0]["name"], "[1/2] FROM a");
-        assert_eq!(documents[1]["cached"], true);
+        let vertex = &documents[0]["vertexes"][0];
+        assert_eq!(vertex["name"], "[1/2] FROM a");
+        assert!(vertex["started"].as_str().unwrap().starts_with("1970-01-01T00:00:"), "{vertex}");
+        assert_eq!(documents[1]["vertexes"][0]["cached"], true);
+        assert_eq!(documents[1]["vertexes"][0]["digest"], vertex["digest"]);
+        assert_eq!(documents[3]["logs"][0]["data"], "b25lCnR3");
+        assert!(documents[5]["vertexes"][0]["error"].is_string());
     }
 }
