@@ -79,7 +79,9 @@ impl Local {
             VolumeSource::FileSystem { kind, .. } if kind == "tmpfs" => {}
             _ => return Ok(None),
         }
-        for (id, mounts) in volume::mounts_by_container(&self.database())? {
+        // The database is let go of before each of them is looked up in it.
+        let all = volume::mounts_by_container(&self.database())?;
+        for (id, mounts) in all {
             let Some(own) = mounts.iter().find(|mount| mount.name == volume.name) else { continue };
             let Ok(other) = Record::find(&self.database(), &id) else { continue };
             let other_definition = other.definition(&self.database())?;
