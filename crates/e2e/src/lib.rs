@@ -7,11 +7,13 @@
 //! Archives that no honest tool would write are made with [`tarball`] and [`image_archive`].
 
 pub mod distribution;
+pub mod docker_registry;
 pub mod fixture;
 pub mod image_archive;
 pub mod invocation;
 pub mod leak;
 pub mod lie;
+pub mod meddler;
 pub mod neighbour;
 pub mod output;
 pub mod proxy;
@@ -21,9 +23,11 @@ pub mod terminal;
 pub mod world;
 
 pub use distribution::{Authority, Demands, Distribution};
+pub use docker_registry::DockerRegistry;
 pub use image_archive::ImageArchive;
 pub use invocation::{Background, Invocation};
 pub use lie::Stage;
+pub use meddler::{Meddler, Meddling};
 pub use neighbour::Neighbour;
 pub use output::Output;
 pub use proxy::Proxy;

@@ -17,15 +17,15 @@ use crate::types::event::{Event, EventsOptions};
 use crate::types::exec::{ExecRequest, ExecStarted};
 use crate::types::image::{
     ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions,
-    ImageSummary, ImageTree, ImportRequest, LoadedImage, ProgressEvent, PullRequest, PulledImage,
-    SearchRequest, SearchResult,
+    ImageSummary, ImageTree, ImportRequest, LoadedImage, LoginRequest, ProgressEvent, PullRequest,
+    PulledImage, PushRequest, PushedImage, SearchRequest, SearchResult,
 };
 use crate::types::network::{
     NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkInspect, NetworkListOptions,
 };
 use crate::types::system::{DiskUsage, Info, Version};
 use crate::types::volume::{Volume, VolumeCreateRequest, VolumePruneResponse};
-use mica_model::Filters;
+use mica_model::{Credential, Filters};
 use std::io::{Read, Write};
 
 /// Hears of progress; called from several threads.
@@ -152,6 +152,14 @@ pub trait Engine: Sync {
     ) -> Result<Vec<PulledImage>>;
     /// Repositories of a registry that have to do with a word.
     fn image_search(&self, request: &SearchRequest<'_>) -> Result<Vec<SearchResult>>;
+    /// Sends an image to the registry that its name says; all its tags where that is asked for.
+    fn image_push(
+        &self,
+        request: &PushRequest<'_>,
+        progress: ProgressListener<'_>,
+    ) -> Result<Vec<PushedImage>>;
+    /// Has a registry compare a credential; answers what to keep, which may be a token in its place.
+    fn registry_login(&self, request: &LoginRequest<'_>) -> Result<Credential>;
     /// Deletes dangling images, or with `dangling=false` all unused ones.
     fn image_prune(&self, filters: &Filters) -> Result<(Vec<ImageDelete>, u64)>;
     /// Images by their layers; all top-level ones without a reference.

@@ -17,8 +17,8 @@ use mica_api::types::event::{Event, EventsOptions};
 use mica_api::types::exec::{ExecRequest, ExecStarted};
 use mica_api::types::image::{
     ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions,
-    ImageSummary, ImageTree, ImportRequest, LoadedImage, ProgressEvent, PullRequest, PulledImage,
-    SearchRequest, SearchResult,
+    ImageSummary, ImageTree, ImportRequest, LoadedImage, LoginRequest, ProgressEvent, PullRequest,
+    PulledImage, PushRequest, PushedImage, SearchRequest, SearchResult,
 };
 use mica_api::types::network::{
     NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkInspect, NetworkListOptions,
@@ -27,7 +27,7 @@ use mica_api::types::system::{DiskUsage, Info, Version};
 use mica_api::types::volume::{Volume, VolumeCreateRequest, VolumePruneResponse};
 use mica_api::{Engine, Error, Result};
 use mica_model::frame::{FrameHeader, FrameKind};
-use mica_model::{ErrorKind, Filters};
+use mica_model::{Credential, ErrorKind, Filters};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -390,6 +390,18 @@ impl Engine for FakeEngine {
         })?;
         progress(ProgressEvent::Note { text: format!("Status: Downloaded newer image for {reference}") });
         Ok(vec![PulledImage { id, name: reference.clone(), is_new: true }])
+    }
+
+    fn image_push(&self, request: &PushRequest<'_>, _: ProgressListener<'_>) -> Result<Vec<PushedImage>> {
+        let PushRequest { reference, platform, all_tags, .. } = request;
+        self.note(format!("push {reference}{}", if *all_tags { " all" } else { "" }));
+        let digest = self.prepared.answer("image_push", &[reference, platform])?;
+        Ok(vec![PushedImage { name: reference.clone(), digest }])
+    }
+
+    fn registry_login(&self, request: &LoginRequest<'_>) -> Result<Credential> {
+        let kept: String = self.prepared.answer("registry_login", &[&request.registry])?;
+        Ok(if kept.is_empty() { request.credential.clone() } else { Credential::IdentityToken(kept) })
     }
 
     fn image_prune(&self, filters: &Filters) -> Result<(Vec<ImageDelete>, u64)> {

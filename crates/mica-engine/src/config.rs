@@ -59,6 +59,10 @@ pub(crate) struct RegistryConfig {
     pub(crate) keep_compressed_blobs: bool,
     /// After so many seconds without a byte a registry counts as gone.
     pub(crate) idle_timeout_seconds: Option<u64>,
+    /// How `push` compresses layers: `gzip`, which is used when nothing is said, or `zstd`.
+    pub(crate) compression: String,
+    /// How hard: 1 to 9 for gzip, 1 to 19 for zstd.
+    pub(crate) compression_level: Option<i64>,
 }
 
 impl Config {

@@ -220,6 +220,22 @@ pub enum Error {
         /// What is wrong with it.
         source: Box<Self>,
     },
+    /// Nothing here has the name that is to be pushed.
+    #[error("{}", no_image_to_push(name, tag.as_deref()))]
+    NoImageToPush {
+        /// The repository, as docker writes it.
+        name: String,
+        /// The tag, if one was meant.
+        tag: Option<String>,
+    },
+    /// Something did not go to a registry, and not because of the registry.
+    #[error("send {what}: {source}")]
+    Upload {
+        /// What.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
     /// A registry does not let us see or change an image.
     #[error("{action} access denied for {repository}, repository does not exist or may require 'mica login'")]
     AccessDenied {
@@ -287,9 +303,9 @@ impl Error {
             Self::Io { source, .. } => io_kind(source),
             Self::Image(error) => error.kind(),
             Self::Registry(error) => error.kind(),
-            Self::Download { source, .. } => download_kind(source),
+            Self::Download { source, .. } | Self::Upload { source, .. } => download_kind(source),
+            Self::ManifestUnknown { .. } | Self::NoImageToPush { .. } => ErrorKind::NotFound,
             Self::Layer { source, .. } => source.kind(),
-            Self::ManifestUnknown { .. } => ErrorKind::NotFound,
             Self::AccessDenied { .. } => ErrorKind::Unauthorized,
             Self::Snapshot(error) => error.kind(),
             Self::Network(error) => error.kind(),
@@ -310,6 +326,11 @@ impl Error {
             return Some(hint.to_owned());
         }
         match self.kind() {
+            _ if matches!(self, Self::Registry(mica_registry::Error::ForeignRealm { .. })) => Some(
+                "if you trust that host with your password, name it in `token_hosts` of [registry] in \
+                 /etc/mica/config.toml"
+                    .to_owned(),
+            ),
             _ if matches!(self, Self::FormatVersion { .. }) => Some(
                 "a newer mica has written this store: use that one, or another store with --root".to_owned(),
             ),
@@ -352,6 +373,14 @@ impl From<Error> for mica_api::Error {
 }
 
 /// An error of the registry room that came through a reader.
+/// docker's words, which are others where other tags are there.
+fn no_image_to_push(name: &str, tag: Option<&str>) -> String {
+    match tag {
+        Some(tag) => format!("tag does not exist: {name}:{tag}"),
+        None => format!("An image does not exist locally with the tag: {name}"),
+    }
+}
+
 fn download_kind(error: &io::Error) -> ErrorKind {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<mica_registry::Error>());
     inner.map_or_else(|| io_kind(error), mica_registry::Error::kind)

@@ -19,15 +19,15 @@ use mica_api::types::event::{Event, EventsOptions};
 use mica_api::types::exec::{ExecRequest, ExecStarted};
 use mica_api::types::image::{
     ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions,
-    ImageSummary, ImageTree, ImportRequest, LoadedImage, PullRequest, PulledImage, SearchRequest,
-    SearchResult,
+    ImageSummary, ImageTree, ImportRequest, LoadedImage, LoginRequest, PullRequest, PulledImage, PushRequest,
+    PushedImage, SearchRequest, SearchResult,
 };
 use mica_api::types::network::{
     NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkInspect, NetworkListOptions,
 };
 use mica_api::types::system::{DiskUsage, Info, Version};
 use mica_api::types::volume::{Volume, VolumeCreateRequest, VolumePruneResponse};
-use mica_model::Filters;
+use mica_model::{Credential, Filters};
 use std::io::{Read, Write};
 
 /// The engine in this process.
@@ -253,6 +253,18 @@ impl Engine for LocalEngine {
         progress: ProgressListener<'_>,
     ) -> Result<Vec<PulledImage>> {
         Ok(self.local.pull_images(request, progress)?)
+    }
+
+    fn image_push(
+        &self,
+        request: &PushRequest<'_>,
+        progress: ProgressListener<'_>,
+    ) -> Result<Vec<PushedImage>> {
+        Ok(self.local.push_images(request, progress)?)
+    }
+
+    fn registry_login(&self, request: &LoginRequest<'_>) -> Result<Credential> {
+        Ok(self.local.log_in(request)?)
     }
 
     fn image_prune(&self, filters: &Filters) -> Result<(Vec<ImageDelete>, u64)> {

@@ -130,6 +130,38 @@ pub fn write_archive(
     archive.finish()
 }
 
+/// The manifest of an image whose layers lie somewhere compressed: media type, digest and size of each,
+/// base first; with its own media type.
+pub fn write_manifest(
+    config: &ImageConfig,
+    layers: &[(&str, Digest, u64)],
+) -> Result<(Document, &'static str)> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Layer<'a> {
+        media_type: &'a str,
+        digest: Digest,
+        size: u64,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Compressed<'a> {
+        schema_version: u8,
+        media_type: &'static str,
+        config: Layer<'a>,
+        layers: Vec<Layer<'a>>,
+    }
+    let layer = |&(media_type, digest, size): &(_, _, _)| Layer { media_type, digest, size };
+    let size = config.document().bytes().len() as u64;
+    let manifest = Compressed {
+        schema_version: 2,
+        media_type: OCI_MANIFEST,
+        config: Layer { media_type: OCI_CONFIG, digest: *config.id(), size },
+        layers: layers.iter().map(layer).collect(),
+    };
+    Ok((document(&manifest, "manifest")?, OCI_MANIFEST))
+}
+
 pub(crate) fn document(content: &impl Serialize, what: &str) -> Result<Document> {
     let bytes =
         serde_json::to_vec(content).map_err(|source| Error::Document { what: what.to_owned(), source })?;

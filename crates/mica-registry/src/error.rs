@@ -1,6 +1,6 @@
 //! What can go wrong between us and a registry.
 
-use mica_model::{Digest, ErrorKind};
+use mica_model::ErrorKind;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -39,6 +39,14 @@ pub enum Error {
         registry: String,
         /// In docker's words.
         reason: String,
+    },
+    /// A registry names somebody in another domain to compare the credential.
+    #[error("{registry} has credentials compared by {realm}, which is not in its domain")]
+    ForeignRealm {
+        /// Whose credential it is.
+        registry: String,
+        /// Who would get it.
+        realm: String,
     },
     /// What the registry answers does not follow the protocol.
     #[error("{address}: {reason}")]
@@ -80,20 +88,18 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The registry does not know any more what was sent of a blob.
+    #[error("{address}: the registry has lost what was sent of a blob")]
+    UploadLost {
+        /// The address, without its query.
+        address: String,
+    },
     /// The reader of what is to be sent failed.
     #[error("read what is to be sent")]
     Source {
         /// Its words.
         #[source]
         source: io::Error,
-    },
-    /// What was sent is not what was announced.
-    #[error("the content to be sent has digest {actual}, not {expected}")]
-    Digest {
-        /// What was announced.
-        expected: Digest,
-        /// What it is.
-        actual: Digest,
     },
 }
 
@@ -169,24 +175,34 @@ impl Error {
     /// Which branch a caller may take.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Transport { .. } => ErrorKind::Unavailable,
+            Self::Transport { .. } | Self::UploadLost { .. } => ErrorKind::Unavailable,
             Self::Refused { refusal, .. } => match refusal.status {
                 404 => ErrorKind::NotFound,
                 401 | 403 => ErrorKind::Unauthorized,
                 408 | 429 | 500..=599 => ErrorKind::Unavailable,
                 _ => ErrorKind::InvalidArgument,
             },
-            Self::Unauthorized { .. } => ErrorKind::Unauthorized,
+            Self::Unauthorized { .. } | Self::ForeignRealm { .. } => ErrorKind::Unauthorized,
             Self::Protocol { .. } | Self::TooLarge { .. } | Self::Size { .. } => ErrorKind::InvalidArgument,
             Self::Configuration { .. } => ErrorKind::InvalidArgument,
             Self::NoSearch { .. } => ErrorKind::NotFound,
-            Self::Source { .. } | Self::Digest { .. } => ErrorKind::Internal,
+            Self::Source { .. } => ErrorKind::Internal,
         }
     }
 
     /// Whether the registry says that it does not have it.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Refused { refusal, .. } if refusal.status == 404)
+    }
+
+    /// Whether sending the blob from its beginning may help.
+    pub const fn is_lost_upload(&self) -> bool {
+        matches!(self, Self::UploadLost { .. })
+    }
+
+    /// Whether the registry refused with this status.
+    pub(crate) fn has_status(&self, status: u16) -> bool {
+        matches!(self, Self::Refused { refusal, .. } if refusal.status == status)
     }
 
     pub(crate) fn protocol(address: &str, reason: impl Into<String>) -> Self {

@@ -252,6 +252,15 @@ impl<'a> Repository<'a> {
         }
         Err(outcome.unwrap_or_else(|| Error::protocol(&self.name, "no configured host can do this")))
     }
+
+    /// The endpoint that content is sent to.
+    pub(crate) fn origin(&self) -> Result<&Session<'a>> {
+        self.sessions.last().ok_or_else(|| Error::protocol(&self.name, "no configured host can do this"))
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
 }
 
 fn media_type(headers: &HeaderMap) -> String {

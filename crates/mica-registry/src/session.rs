@@ -44,6 +44,23 @@ pub(crate) struct Session<'a> {
     /// What tokens are asked for: `repository:team/app:pull`.
     scopes: Vec<String>,
     permit: Mutex<Permit>,
+    /// Whether the credential is to be compared, and the token that came in its place.
+    login: Option<Mutex<Option<String>>>,
+}
+
+/// How often something is still tried, and after which pause.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    attempts_left: u32,
+    pause: Duration,
+}
+
+impl Patience {
+    /// Takes one attempt away; whether there was one.
+    pub(crate) const fn take(&mut self) -> bool {
+        self.attempts_left = self.attempts_left.saturating_sub(1);
+        self.attempts_left > 0
+    }
 }
 
 /// How requests are signed.
@@ -72,7 +89,18 @@ impl<'a> Session<'a> {
     ) -> Self {
         let wire = Wire::new(&endpoint, settings, roots, &access.proxies);
         let permit = Mutex::new(Permit::default());
-        Self { endpoint, wire, access, settings: Arc::clone(settings), scopes, permit }
+        Self { endpoint, wire, access, settings: Arc::clone(settings), scopes, permit, login: None }
+    }
+
+    /// The same for somebody who logs in: the credential has to be compared.
+    pub(crate) fn for_login(mut self) -> Self {
+        self.login = Some(Mutex::default());
+        self
+    }
+
+    /// What the giver of tokens gave in place of the credential that was compared.
+    pub(crate) fn identity_token(&self) -> Option<String> {
+        self.login.as_ref().and_then(|login| login.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// How long nothing may come from the other side.
@@ -110,27 +138,38 @@ impl<'a> Session<'a> {
     /// Sends an order until it is answered, refused for good or has failed too often. The answer has a
     /// status below 400.
     pub(crate) fn call<'o>(&self, mut make: impl FnMut() -> Order<'o>) -> Result<Answer> {
-        let mut pause = PAUSE;
-        let attempts = if self.endpoint.is_origin { ATTEMPTS } else { MIRROR_ATTEMPTS };
-        for attempt in 1.. {
-            let mut order = make();
-            let outcome = self.once(&mut order);
-            let wait = match &outcome {
-                Err(Error::Transport { source, .. }) if source.is_passing() => pause,
-                Ok(answer) if is_passing(answer.status().as_u16()) => match asked_pause(answer) {
-                    Some(asked) if asked > PAUSE_MAX => return Err(refused(&order, outcome?)),
-                    Some(asked) => asked.max(pause),
-                    None => pause,
-                },
-                _ => return self.settled(&order, outcome?),
-            };
-            if attempt >= attempts {
-                return self.settled(&order, outcome?);
+        let mut patience = self.patience();
+        loop {
+            if let Some(answer) = self.attempt(&mut make(), &mut patience)? {
+                return Ok(answer);
             }
-            std::thread::sleep(wait.min(PAUSE_MAX));
-            pause *= 2;
         }
-        Err(Error::protocol("", "no attempt was made"))
+    }
+
+    /// As much patience as the endpoint deserves.
+    pub(crate) const fn patience(&self) -> Patience {
+        let attempts_left = if self.endpoint.is_origin { ATTEMPTS } else { MIRROR_ATTEMPTS };
+        Patience { attempts_left, pause: PAUSE }
+    }
+
+    /// Sends an order once; `None` after a failure that may pass, when it is time to try again.
+    pub(crate) fn attempt(&self, order: &mut Order<'_>, patience: &mut Patience) -> Result<Option<Answer>> {
+        let outcome = self.once(order);
+        let wait = match &outcome {
+            Err(Error::Transport { source, .. }) if source.is_passing() => patience.pause,
+            Ok(answer) if is_passing(answer.status().as_u16()) => match asked_pause(answer) {
+                Some(asked) if asked > PAUSE_MAX => return Err(refused(order, outcome?)),
+                Some(asked) => asked.max(patience.pause),
+                None => patience.pause,
+            },
+            _ => return self.settled(order, outcome?).map(Some),
+        };
+        if !patience.take() {
+            return self.settled(order, outcome?).map(Some);
+        }
+        std::thread::sleep(wait.min(PAUSE_MAX));
+        patience.pause *= 2;
+        Ok(None)
     }
 
     fn settled(&self, order: &Order<'_>, answer: Answer) -> Result<Answer> {
@@ -239,8 +278,17 @@ impl<'a> Session<'a> {
 
     fn token(&self, bearer: &Bearer, credential: Option<&Credential>) -> Result<(String, Option<Instant>)> {
         let is_trusted = self.may_see_credentials(&bearer.realm);
+        if self.login.is_some() && !is_trusted {
+            return Err(Error::ForeignRealm {
+                registry: self.endpoint.key.clone(),
+                realm: harmless(without_query(&bearer.realm)),
+            });
+        }
         let credential = credential.filter(|_| is_trusted);
-        let token = token::fetch(&self.wire, bearer, &self.scopes, credential)?;
+        let token = token::fetch(&self.wire, bearer, &self.scopes, (credential, self.login.is_some()))?;
+        if let Some(login) = self.login.as_ref().filter(|_| !token.identity.is_empty()) {
+            *login.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.identity);
+        }
         Ok((format!("Bearer {}", token.text), token.until))
     }
 

@@ -23,6 +23,8 @@ const CLIENT: &str = "mica";
 pub(crate) struct Token {
     pub(crate) text: String,
     pub(crate) until: Option<Instant>,
+    /// One that stands for the password from now on; empty if there is none.
+    pub(crate) identity: String,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -30,27 +32,37 @@ pub(crate) struct Token {
 struct TokenAnswer {
     token: String,
     access_token: String,
+    refresh_token: String,
     expires_in: Option<u64>,
 }
 
-/// Asks for a token for `scopes`.
+/// Asks for a token for `scopes`; `is_login` wants one for the time after, too.
 pub(crate) fn fetch(
     wire: &Wire,
     bearer: &Bearer,
     scopes: &[String],
-    credential: Option<&Credential>,
+    (credential, is_login): (Option<&Credential>, bool),
 ) -> Result<Token> {
     match credential {
         Some(Credential::IdentityToken(token)) => {
             let fields = [("grant_type", "refresh_token"), ("refresh_token", token.as_str())];
             post(wire, bearer, scopes, &fields)
         }
-        _ => get(wire, bearer, scopes, credential),
+        _ => get(wire, bearer, scopes, (credential, is_login)),
     }
 }
 
-fn get(wire: &Wire, bearer: &Bearer, scopes: &[String], credential: Option<&Credential>) -> Result<Token> {
+fn get(
+    wire: &Wire,
+    bearer: &Bearer,
+    scopes: &[String],
+    (credential, is_login): (Option<&Credential>, bool),
+) -> Result<Token> {
     let mut query = vec![format!("client_id={CLIENT}")];
+    if let Some(Credential::Basic { username, .. }) = credential {
+        query.push(format!("account={}", encode(username)));
+        query.extend(is_login.then(|| "offline_token=true".to_owned()));
+    }
     if !bearer.service.is_empty() {
         query.push(format!("service={}", encode(&bearer.service)));
     }
@@ -101,7 +113,11 @@ fn answer(wire: &Wire, mut order: Order<'_>) -> Result<Token> {
         return Err(Error::protocol(&order.address, "the answer holds no usable token"));
     }
     let life = parsed.expires_in.map_or(LIFE_DEFAULT, Duration::from_secs).max(EARLIER * 2);
-    Ok(Token { text, until: Instant::now().checked_add(life - EARLIER) })
+    let identity = parsed.refresh_token;
+    if !identity.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Error::protocol(&order.address, "the answer holds no usable token"));
+    }
+    Ok(Token { text, until: Instant::now().checked_add(life - EARLIER), identity })
 }
 
 /// A text as part of a query (RFC 3986 section 2.3).

@@ -168,6 +168,15 @@ impl Wire {
         })
     }
 
+    /// The whole address of something at the endpoint.
+    pub(crate) fn absolute(&self, path: &str) -> String {
+        if path.contains("://") {
+            return path.to_owned();
+        }
+        let scheme = if self.is_plain() { "http" } else { "https" };
+        format!("{scheme}://{}{path}", self.authority)
+    }
+
     /// Whether the endpoint is spoken to without TLS.
     pub(crate) fn is_plain(&self) -> bool {
         *self.scheme.lock().unwrap_or_else(PoisonError::into_inner) == Some("http")

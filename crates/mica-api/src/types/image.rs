@@ -1,7 +1,7 @@
 //! Images: what is listed, what `inspect` shows, how they come and go.
 
 use crate::types::container::{ContainerConfig, Empty, GraphDriver, Healthcheck};
-use mica_model::{Filters, RegistryAccess, Timestamp};
+use mica_model::{Credential, Filters, RegistryAccess, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -211,6 +211,43 @@ pub struct PullRequest<'a> {
     pub platform: String,
     /// Every tag of the repository.
     pub all_tags: bool,
+    /// How registries are reached.
+    pub access: RegistryAccess<'a>,
+}
+
+/// What to send, and with what rights.
+#[derive(Debug, Clone)]
+pub struct PushRequest<'a> {
+    /// A name with a tag; of `all_tags` without.
+    pub reference: String,
+    /// Only if the image is for it; empty for any.
+    pub platform: String,
+    /// Every tag that there is of the repository.
+    pub all_tags: bool,
+    /// `gzip` or `zstd`, for all layers; empty for what is usual, and for layers as they came.
+    pub compression: String,
+    /// How hard to compress, for all layers.
+    pub compression_level: Option<i64>,
+    /// How registries are reached.
+    pub access: RegistryAccess<'a>,
+}
+
+/// What a push sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushedImage {
+    /// Its full name.
+    pub name: String,
+    /// The digest of its manifest.
+    pub digest: String,
+}
+
+/// A credential to be compared.
+#[derive(Debug, Clone)]
+pub struct LoginRequest<'a> {
+    /// The registry: `docker.io`, `localhost:5000`.
+    pub registry: String,
+    /// What the user says.
+    pub credential: Credential,
     /// How registries are reached.
     pub access: RegistryAccess<'a>,
 }

@@ -10,6 +10,7 @@ pub mod grammar;
 pub mod image;
 pub mod network;
 pub mod planned;
+pub mod registry;
 pub mod system;
 pub mod volume;
 
@@ -132,6 +133,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         .chain(container::COMMANDS)
         .chain(image::COMMANDS)
         .chain(network::COMMANDS)
+        .chain(registry::COMMANDS)
         .chain(system::COMMANDS)
         .chain(volume::COMMANDS)
 }

@@ -21,10 +21,6 @@ const fn planned(path: &'static str, awaits: &'static str) -> PlannedCommand {
 pub const COMMANDS: &[PlannedCommand] = &[
     planned("builder", BUILDS),
     planned("buildx", BUILDS),
-    planned("push", REGISTRIES),
-    planned("image push", REGISTRIES),
-    planned("login", REGISTRIES),
-    planned("logout", REGISTRIES),
     planned("manifest", REGISTRIES),
     planned("context", ENGINE_API),
     planned("system dial-stdio", ENGINE_API),

@@ -137,7 +137,11 @@ impl Screen {
             bar.set_length(total);
         }
         bar.set_position(0);
-        bar.set_message(if bar.message().is_empty() { "Loading" } else { "Downloading" });
+        bar.set_message(match bar.message().as_str() {
+            "" => "Loading",
+            "Preparing" => "Pushing",
+            _ => "Downloading",
+        });
         self.draw_total();
     }
 

@@ -66,6 +66,55 @@ fn restore_on_panic() {
     }));
 }
 
+/// The longest line that is read unseen, in bytes.
+const LINE_BYTES_MAX: usize = 64 << 10;
+
+/// Reads a line from `terminal` that nobody sees; `None` if it was given up with Ctrl-C. It is asked for once
+/// nothing is shown any more, so that whoever is quick is not seen either.
+///
+/// # Errors
+/// When it is not a terminal, or cannot be read.
+pub fn hidden_line(terminal: impl AsFd, ask: impl FnOnce()) -> io::Result<Option<String>> {
+    // The keys that end programs come as bytes too, so that echo is never left switched off.
+    let guard = RawMode::enter(&terminal)?;
+    ask();
+    let mut line = Vec::new();
+    let mut byte = [0];
+    let is_kept = loop {
+        let count = rustix::io::retry_on_intr(|| rustix::io::read(&terminal, &mut byte))?;
+        match byte[0] {
+            _ if count == 0 => break true,
+            b'\r' | b'\n' => break true,
+            END_OF_INPUT if line.is_empty() => break true,
+            INTERRUPT => break false,
+            BACKSPACE | DELETE => erase_letter(&mut line),
+            ERASE_LINE => line.clear(),
+            _ if line.len() < LINE_BYTES_MAX => line.push(byte[0]),
+            _ => {}
+        }
+    };
+    drop(guard);
+    Ok(is_kept.then(|| String::from_utf8_lossy(&line).into_owned()))
+}
+
+/// Ctrl-C.
+const INTERRUPT: u8 = 3;
+/// Ctrl-D.
+const END_OF_INPUT: u8 = 4;
+const BACKSPACE: u8 = 8;
+/// Ctrl-U.
+const ERASE_LINE: u8 = 21;
+const DELETE: u8 = 127;
+
+/// Takes the last letter away, which may be of several bytes.
+fn erase_letter(line: &mut Vec<u8>) {
+    while let Some(byte) = line.pop() {
+        if byte & 0xc0 != 0x80 {
+            return;
+        }
+    }
+}
+
 /// The size of a window in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowSize {
@@ -126,6 +175,24 @@ pub(super) mod tests {
         let ended = std::thread::spawn(|| panic!("expected by the test")).join();
         assert!(ended.is_err() && echoes(&user));
         drop(raw);
+    }
+
+    #[test]
+    fn a_hidden_line_can_be_mended_and_given_up() {
+        let _alone = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
+        let typed = |keys: &[u8]| {
+            let (controller, user) = terminal_pair();
+            // What is typed before is not lost.
+            let mut modes = termios::tcgetattr(&user).unwrap();
+            modes.make_raw();
+            termios::tcsetattr(&user, OptionalActions::Now, &modes).unwrap();
+            rustix::io::write(&controller, keys).unwrap();
+            hidden_line(&user, || assert!(!echoes(&user))).unwrap()
+        };
+        assert_eq!(typed(b"secret\r").as_deref(), Some("secret"));
+        assert_eq!(typed("wrong\u{15}se\u{e9}\u{7f}c\u{8}cret\n".as_bytes()).as_deref(), Some("secret"));
+        assert_eq!(typed(b"\x04").as_deref(), Some(""));
+        assert_eq!(typed(b"sec\x03ret\r"), None);
     }
 
     #[test]

@@ -86,6 +86,48 @@ pub(crate) fn is_pulled(database: &Database, image_id: &Digest) -> Result<bool> 
     })
 }
 
+/// A manifest that an image has in a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KnownManifest {
+    pub(crate) digest: Digest,
+    pub(crate) repository: String,
+    pub(crate) media_type: String,
+}
+
+/// The manifests of an image.
+pub(crate) fn manifests_of(database: &Database, image_id: &Digest) -> Result<Vec<KnownManifest>> {
+    database.read(|connection| {
+        let mut statement =
+            connection.prepare("SELECT digest, repository, media_type FROM manifest WHERE image_id = ?1")?;
+        let rows = statement.query_map([image_id.to_string()], |row| {
+            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?))
+        })?;
+        let known = |(digest, repository, media_type): (String, _, _)| {
+            Some(KnownManifest { digest: digest.parse().ok()?, repository, media_type })
+        };
+        rows.filter_map(|row| row.map(known).transpose()).collect()
+    })
+}
+
+/// The blobs of a layer, each with a repository that has it.
+pub(crate) fn blobs_of(database: &Database, diff_id: &Digest) -> Result<Vec<(LayerBlob, String)>> {
+    database.read(|connection| {
+        let mut statement = connection
+            .prepare("SELECT digest, size, media_type, repository FROM layer_blob WHERE diff_id = ?1")?;
+        let rows = statement.query_map([diff_id.to_string()], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get(3)?))
+        })?;
+        let known = |(digest, size, media_type, repository): (String, i64, _, _)| {
+            let size = u64::try_from(size).ok()?;
+            Some((
+                LayerBlob { diff_id: *diff_id, digest: digest.parse().ok()?, size, media_type },
+                repository,
+            ))
+        };
+        rows.filter_map(|row| row.map(known).transpose()).collect()
+    })
+}
+
 /// Digests of all manifests that belong to an image which is here.
 pub(crate) fn manifests(database: &Database) -> Result<Vec<Digest>> {
     database.read(|connection| {
@@ -118,6 +160,11 @@ pub(crate) fn forget(transaction: &Transaction<'_>, diff_ids: &[Digest]) -> Resu
         .execute("DELETE FROM layer_blob WHERE diff_id NOT IN (SELECT value FROM json_each(?1))", [kept])
         .map_err(query)?;
     Ok(())
+}
+
+/// The path of a repository, if it is in a registry.
+pub(crate) fn path_in<'a>(repository: &'a str, domain: &str) -> Option<&'a str> {
+    repository.strip_prefix(domain)?.strip_prefix('/')
 }
 
 /// The repository of a name, as records have it.

@@ -244,7 +244,8 @@ fn find(repository: &Repository<'_>, name: &Reference, platform: &Platform) -> R
     Err(Error::invalid(format!("{}: its indexes are nested too deeply", name.familiar())))
 }
 
-fn platform_of(config: &ImageConfig) -> Platform {
+/// For which system an image is made.
+pub(crate) fn platform_of(config: &ImageConfig) -> Platform {
     Platform {
         os: config.os().to_owned(),
         architecture: config.architecture().to_owned(),

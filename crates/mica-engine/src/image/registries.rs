@@ -2,7 +2,8 @@
 
 use crate::Local;
 use crate::error::{Error, Result};
-use mica_model::Reference;
+use mica_api::types::image::LoginRequest;
+use mica_model::{Credential, Reference};
 use mica_registry::{Registries, Settings};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,6 +33,13 @@ impl Local {
             user_agent: defaults.user_agent,
         };
         Ok(self.registries.get_or_init(|| Registries::new(settings)))
+    }
+}
+
+impl Local {
+    /// Has a registry compare a credential; answers what to keep.
+    pub(crate) fn log_in(&self, request: &LoginRequest<'_>) -> Result<Credential> {
+        Ok(self.registries()?.login(&request.registry, &request.credential, &request.access)?)
     }
 }
 

@@ -7,6 +7,7 @@ pub mod load;
 pub mod ls;
 pub mod prune;
 pub mod pull;
+pub mod push;
 pub mod rm;
 pub mod save;
 pub mod search;
@@ -31,6 +32,7 @@ pub const COMMANDS: &[Command] = &[
     ls::COMMAND,
     prune::COMMAND,
     pull::COMMAND,
+    push::COMMAND,
     rm::COMMAND,
     save::COMMAND,
     search::COMMAND,
