@@ -9,7 +9,6 @@ pub mod chain;
 pub mod config;
 pub mod document;
 pub mod error;
-
 pub mod layer;
 mod layout;
 pub mod manifest;
