@@ -63,29 +63,36 @@ fn failed(path: &Path) -> impl FnOnce(Errno) -> SetupError {
 }
 
 impl Group {
-    /// Makes the directories `name` (relative) in each of the `hierarchies`.
+    /// Makes the directories `name` (relative) in each of the `hierarchies`, or none.
     pub(crate) fn create(hierarchies: Vec<Hierarchy>, name: &str) -> Result<Self, SetupError> {
         let mut group = Self::default();
         for hierarchy in hierarchies {
-            match hierarchy {
-                Hierarchy::Legacy { controllers, mount_point } => {
-                    let directory = mount_point.join(name);
-                    create_legacy(&mount_point, &directory, &controllers)?;
-                    let mount_name = mount_point.file_name().map(|name| name.to_string_lossy().into_owned());
-                    group.legacy.push(LegacyGroup {
-                        controllers,
-                        mount_name: mount_name.unwrap_or_default(),
-                        directory: directory.to_string_lossy().into_owned(),
-                    });
-                }
-                Hierarchy::Unified { mount_point } => {
-                    let directory = mount_point.join(name);
-                    create_unified(&mount_point, &directory)?;
-                    group.unified = Some(directory.to_string_lossy().into_owned());
-                }
+            if let Err(error) = group.make(hierarchy, name) {
+                group.remove();
+                return Err(error);
             }
         }
         Ok(group)
+    }
+
+    fn make(&mut self, hierarchy: Hierarchy, name: &str) -> Result<(), SetupError> {
+        match hierarchy {
+            Hierarchy::Legacy { controllers, mount_point } => {
+                let directory = mount_point.join(name);
+                let mount_name = mount_point.file_name().map(|name| name.to_string_lossy().into_owned());
+                self.legacy.push(LegacyGroup {
+                    controllers: controllers.clone(),
+                    mount_name: mount_name.unwrap_or_default(),
+                    directory: directory.to_string_lossy().into_owned(),
+                });
+                create_legacy(&mount_point, &directory, &controllers)
+            }
+            Hierarchy::Unified { mount_point } => {
+                let directory = mount_point.join(name);
+                self.unified = Some(directory.to_string_lossy().into_owned());
+                create_unified(&mount_point, &directory)
+            }
+        }
     }
 
     /// The directories `name` that there are, without what only matters to those who use them.

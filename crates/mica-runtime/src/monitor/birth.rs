@@ -241,10 +241,12 @@ impl Nursery {
         child_order: &[u8],
         (residence, restarts): (Option<&Residence>, u32),
     ) -> Result<Newborn, SetupError> {
-        let streams = Streams::open(order)?;
+        // Descriptors may have run out; the cgroups must not stay then.
+        let streams = Streams::open(order).inspect_err(|_| self.abandon(residence))?;
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(|errno| SetupError::new(SetupStep::Streams, "", errno))?;
+                .map_err(|errno| SetupError::new(SetupStep::Streams, "", errno))
+                .inspect_err(|_| self.abandon(residence))?;
         let unified = self.entrance.unified.take();
         let forked = fork(self.flags, unified.as_ref().map(AsFd::as_fd));
         let (pid, pidfd) = match forked {
