@@ -293,3 +293,35 @@ fn privileged_a_killed_push_is_completed_by_the_next() {
     let other = World::new();
     other.mica(["pull", "-q", &name]).success();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_build_pushes_what_it_makes() {
+    if !DockerRegistry::is_installed() {
+        return;
+    }
+    let world = World::with_busybox();
+    let registry = DockerRegistry::new();
+    let (first, second) = (registry.name("team/first:1"), registry.name("team/second:2"));
+    fs::write(world.scratch().join("Dockerfile"), "FROM busybox\nRUN echo made > /made\n").unwrap();
+    let context = world.scratch().display().to_string();
+    let build = |flags: &[&str]| {
+        let words = ["build", "--progress", "plain", "--network", "none"];
+        world.mica(words.iter().chain(flags).copied().chain([context.as_str()]))
+    };
+    let refused = build(&["--push"]);
+    refused.failure().stderr_contains("tag is needed when pushing to registry");
+    let told = build(&["--push", "-t", &first, "-t", &second]).success().clone();
+    told.stderr_contains(&format!("pushing {first}")).stderr_contains(": digest: sha256:");
+    let other = World::new();
+    for name in [&first, &second] {
+        other.mica(["run", "--rm", "--network", "none", name, "cat", "/made"]).success().stdout_is("made\n");
+        assert_eq!(other.inspect(name, "{{.Id}}"), world.inspect(name, "{{.Id}}"));
+    }
+    let third = registry.name("team/third:3");
+    build(&["-o", &format!("type=registry,name={third}")]).success();
+    other.mica(["pull", "-q", &third]).success();
+    let unknown = registry.name("team/fourth:4");
+    build(&["-o", &format!("type=image,name={unknown}")]).success();
+    other.mica(["pull", "-q", &unknown]).failure();
+}

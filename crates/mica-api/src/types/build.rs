@@ -51,10 +51,10 @@ pub struct BuildRequest<'a> {
     pub entitlements: Vec<String>,
     /// Seconds since the epoch after which nothing in the result is said to have been made.
     pub source_date_epoch: Option<i64>,
-    /// Makes one layer of all that the build adds.
-    pub squash: bool,
     /// Whether the result becomes an image of the store.
     pub store: bool,
+    /// Whether that image is sent to the registries of its names, of which there must be one then.
+    pub push: bool,
     /// Where else the result goes.
     pub outputs: Vec<BuildOutput>,
     /// Where steps may come from that others have done.

@@ -19,6 +19,7 @@ mod outputs;
 mod owner;
 mod places;
 mod prune;
+mod push;
 mod remote;
 mod run;
 mod scratch;
@@ -81,6 +82,7 @@ impl Local {
     ) -> Result<BuildOutcome> {
         check_entitlements(request)?;
         let platforms = platforms(request)?;
+        push::check(request, &platforms)?;
         let names = request.tags.iter().map(|tag| crate::image::tag::parse_target(tag));
         let names = names.collect::<Result<Vec<_>>>()?;
         // While it is held, nobody deletes layers that are not in an image yet.
@@ -139,7 +141,8 @@ impl Local {
         if !findings.is_empty() {
             listener(BuildEvent::Warnings { text: mica_build::call::text::summary(&findings) });
         }
-        drop(lock);
+        drop((made, lock));
+        self.push_result(request, &outcome.names, &steps)?;
         Ok(outcome)
     }
 }

@@ -34,12 +34,10 @@ pub const COMMAND: Command = Command {
 };
 
 const BUILDS: &str = "a later version of builds";
-const REGISTRIES: &str = "registries";
 
 const PLANNED: &[PlannedFlag] = &[
     PlannedFlag::value("attest", None, BUILDS),
     PlannedFlag::value("provenance", None, BUILDS),
-    PlannedFlag::switch("push", None, REGISTRIES),
     PlannedFlag::value("sbom", None, BUILDS),
     PlannedFlag::value("security-opt", None, BUILDS),
     PlannedFlag::switch("squash", None, BUILDS),
@@ -89,6 +87,7 @@ fn flags() -> Vec<Arg> {
             "Set type of progress output (\"auto\", \"plain\", \"tty\", \"quiet\", \"rawjson\")",
         ),
         switch("pull", "Always attempt to pull all referenced images"),
+        switch("push", "Shorthand for \"--output=type=registry\""),
         switch("quiet", "Suppress the build output and print image ID on success").short('q'),
         list(
             "secret",
@@ -206,7 +205,8 @@ pub(super) fn style(matches: &Matches, context: &Context<'_>) -> Result<Style, F
 pub(super) fn request<'a>(matches: &Matches, context: &Context<'_>) -> Result<BuildRequest<'a>, Failure> {
     let mut request = request_without_outputs(matches, context)?;
     let outputs = output::read(&matches.list("output"), context)?;
-    request.store = !outputs.is_only_elsewhere || matches.on("load");
+    request.push = outputs.is_pushed || matches.on("push");
+    request.store = !outputs.is_only_elsewhere || request.push || matches.on("load");
     request.outputs = outputs.elsewhere;
     request.tags.extend(outputs.names);
     Ok(request)

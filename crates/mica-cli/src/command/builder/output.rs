@@ -14,6 +14,8 @@ pub(super) struct Outputs {
     pub(super) elsewhere: Vec<BuildOutput>,
     /// Whether it goes there only.
     pub(super) is_only_elsewhere: bool,
+    /// Whether the image is sent to the registries of its names.
+    pub(super) is_pushed: bool,
     /// Names that the outputs give.
     pub(super) names: Vec<String>,
 }
@@ -36,10 +38,9 @@ fn add(typed: &str, outputs: &mut Outputs, context: &Context<'_>) -> Result<(), 
     if let Some(unknown) = fields.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(Failure::refused(format!("--output {typed}: {unknown} is not supported by mica")));
     }
-    if field("push") == Some("true") {
-        return Err(Failure::refused(
-            "--output with push=true is not supported yet by mica: use 'push' afterwards",
-        ));
+    let pushes = field("push") == Some("true");
+    if pushes && !matches!(field("type"), Some("image" | "registry")) {
+        return Err(Failure::refused(format!("--output {typed}: only images can be pushed")));
     }
     if field("compression").is_some_and(|kind| kind != "uncompressed") {
         return Err(Failure::refused("--output: layers of archives are not compressed by mica"));
@@ -61,13 +62,11 @@ fn add(typed: &str, outputs: &mut Outputs, context: &Context<'_>) -> Result<(), 
             Some(path) => outputs.elsewhere.push(archive(path, true, context)?),
             None => outputs.is_only_elsewhere = false,
         },
-        "image" => outputs.is_only_elsewhere = false,
-        "cacheonly" => {}
-        "registry" => {
-            return Err(Failure::refused(
-                "--output type=registry is not supported yet by mica: use 'push' afterwards",
-            ));
+        "image" | "registry" => {
+            outputs.is_only_elsewhere = false;
+            outputs.is_pushed |= pushes || field("type") == Some("registry") && field("push").is_none();
         }
+        "cacheonly" => {}
         other => return Err(Failure::refused(format!("exporter {other:?} could not be found"))),
     }
     Ok(())
