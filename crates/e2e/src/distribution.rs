@@ -78,14 +78,18 @@ pub struct Demands {
     pub identity: Option<Identity>,
     /// Who comes has a certificate of this authority.
     pub client_authority: Option<PathBuf>,
-    /// Who comes is `user` with this password.
+    /// Who comes is [`USER`] with this password.
     pub password: Option<String>,
 }
+
+/// The user that a registry with a password knows.
+pub const USER: &str = "user";
 
 /// A running registry; gone when it is dropped.
 #[derive(Debug)]
 pub struct Distribution {
-    process: Child,
+    process: Option<Child>,
+    directory: PathBuf,
     address: String,
 }
 
@@ -105,25 +109,40 @@ impl Distribution {
         let address = socket.local_addr().expect("an address").to_string();
         drop(socket);
         let configuration = configuration(directory, &address, demands);
-        let path = directory.join("config.yml");
-        fs::write(&path, configuration).expect("its configuration");
-        let log = fs::File::create(directory.join("log")).expect("its log");
+        fs::write(directory.join("config.yml"), configuration).expect("its configuration");
+        let mut registry = Self { process: None, directory: directory.to_owned(), address };
+        registry.resume();
+        Some(registry)
+    }
+
+    /// Ends it; what it holds stays.
+    pub fn pause(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            drop(process.kill());
+            drop(process.wait());
+        }
+    }
+
+    /// Starts it (again) and waits until it answers.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn resume(&mut self) {
+        let log = fs::File::create(self.directory.join("log")).expect("its log");
         let process = Command::new("docker-registry")
             .arg("serve")
-            .arg(&path)
+            .arg(self.directory.join("config.yml"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
-            .spawn()
-            .expect("docker-registry");
-        let registry = Self { process, address };
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(&registry.address).is_err() {
-            let log = || fs::read_to_string(directory.join("log")).unwrap_or_default();
+            .spawn();
+        self.process = Some(process.expect("docker-registry"));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(&self.address).is_err() {
+            let log = || fs::read_to_string(self.directory.join("log")).unwrap_or_default();
             assert!(Instant::now() < deadline, "the registry does not answer: {}", log());
             std::thread::sleep(Duration::from_millis(20));
         }
-        Some(registry)
     }
 
     /// Host and port.
@@ -139,8 +158,7 @@ impl Distribution {
 
 impl Drop for Distribution {
     fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
+        self.pause();
     }
 }
 
@@ -162,7 +180,7 @@ fn configuration(directory: &Path, address: &str, demands: &Demands) -> String {
     }
     if let Some(password) = &demands.password {
         let path = directory.join("passwords");
-        let output = Command::new("htpasswd").args(["-Bbn", "user", password]).output().expect("htpasswd");
+        let output = Command::new("htpasswd").args(["-Bbn", USER, password]).output().expect("htpasswd");
         fs::write(&path, output.stdout).expect("a file of passwords");
         text += &format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", path.display());
     }
