@@ -52,6 +52,7 @@ mod image_pull_secrets;
 mod image_pull_storage;
 mod image_pull_trust;
 mod image_push;
+mod image_push_peers;
 mod image_save;
 mod image_search;
 mod network;
