@@ -73,7 +73,9 @@ fn privileged_a_reader_that_sleeps_misses_nothing() {
     const COUNT: usize = 120;
     let world = World::with_busybox();
     let format = "{{.Action}} {{.Actor.Attributes.name}}";
-    let mut reader = world.invoke(["events", "--filter", "type=container", "--format", format]).spawn();
+    // From before it began: nothing tells when it has.
+    let words = ["events", "--since", "1h", "--filter", "type=container", "--format", format];
+    let mut reader = world.invoke(words).spawn();
     world.mica(["create", "--name", "first", "busybox", "true"]).success();
     reader.stdout_until("create first", Duration::from_secs(20));
     reader.signal(Signal::STOP);
