@@ -22,8 +22,10 @@ impl Local {
         }
         for id in self.disk.run_ids() {
             // A run is recorded before its directory is made: one made since the first look is known now.
+            // A step of a build has no record, but a lock, before its directory is made.
             if !known.contains(id.as_str())
                 && self.is_unknown(&id)
+                && !lock::is_held(&self.disk.container(&id).lock())
                 && !mica_runtime::is_attended(self.disk.container(&id).run())
             {
                 self.clean_run_directory(&id);

@@ -373,3 +373,22 @@ fn privileged_the_host_is_known_by_name_and_its_network_needs_a_right() {
     build(&[]).failure().stderr_contains("--allow network.host");
     build(&["--allow", "network.host"]).success();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_build_goes_on_while_others_tidy() {
+    let world = World::with_busybox();
+    let steps: String = (0..40).map(|number| format!("RUN echo {number}\n")).collect();
+    std::fs::write(world.scratch().join("Dockerfile"), format!("FROM busybox\n{steps}")).unwrap();
+    let context = world.scratch().display().to_string();
+    let build = std::thread::scope(|scope| {
+        let words = ["build", "-q", "--network", "none", "-t", "built", &context];
+        let invocation = world.invoke(words);
+        let build = scope.spawn(move || invocation.run());
+        while !build.is_finished() {
+            world.mica(["container", "prune", "-f"]).success();
+        }
+        build.join().unwrap()
+    });
+    build.success();
+}
