@@ -72,7 +72,12 @@ impl Builder<'_> {
         let id = ContainerId::from_random(system::random());
         let disk = self.local.disk.container(&id);
         let lock = lock_new_directory(&disk, &id)?;
-        let network = self.local.find_network(DEFAULT)?;
+        // Two at once would each make the default network of a new store, and one of them would be gone.
+        static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+        let network = {
+            let _turn = held(&TURN);
+            self.local.find_network(DEFAULT)?
+        };
         let endpoint = Endpoint::new(id.as_str(), &network, 0, EndpointSettings::default());
         self.local.database().write(|transaction| endpoint.save(transaction))?;
         let record = super::run::record(&id, definition);
