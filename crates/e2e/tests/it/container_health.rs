@@ -295,7 +295,8 @@ fn privileged_a_container_may_end_while_it_is_probed() {
 }
 
 #[test]
-fn flags_that_make_no_sense_are_refused() {
+#[ignore = "needs root"]
+fn privileged_flags_that_make_no_sense_are_refused() {
     let world = World::new();
     let refused = |flags: &[&str], reason: &str| {
         let words = ["run"].into_iter().chain(flags.iter().copied()).chain(["busybox", "true"]);

@@ -26,8 +26,8 @@ pub(super) fn complain(source: &Source, line: usize, what: impl Display) -> Stri
 
 /// Everything that a file breaks by itself.
 pub(super) fn check(source: &Source) -> Vec<String> {
-    let rules: [fn(&Source) -> Vec<String>; 8] =
-        [head, size, names, unsafe_code, proofs, notes, dead_code, stringly_errors];
+    let rules: [fn(&Source) -> Vec<String>; 9] =
+        [head, size, names, unsafe_code, proofs, notes, dead_code, stringly_errors, unmarked_tests];
     rules.iter().flat_map(|rule| rule(source)).collect()
 }
 
@@ -161,6 +161,18 @@ fn stringly_errors(source: &Source) -> Vec<String> {
     found
 }
 
+/// Tests of the whole binary wait for the step that builds it: unmarked they would run before, and pass only where an
+/// earlier build lies about.
+fn unmarked_tests(source: &Source) -> Vec<String> {
+    if !source.path.starts_with("crates/e2e/tests") {
+        return Vec::new();
+    }
+    let pairs = source.code.windows(2).enumerate();
+    let unmarked =
+        pairs.filter(|(_, pair)| pair[0].trim() == "#[test]" && !pair[1].trim().starts_with("#[ignore"));
+    unmarked.map(|(line, _)| complain(source, line, "a test of the binary without `#[ignore]`")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +198,15 @@ mod tests {
         breaks("pub enum AError {\n    Wrong(String),\n}", "only text");
         breaks(&format!("fn a() {{\n{}}}", "    b();\n".repeat(100)), "more than 100");
         breaks(&"const A: u8 = 1;\n".repeat(601), "more than 600");
+    }
+
+    #[test]
+    fn tests_of_the_binary_are_marked() {
+        let path = "crates/e2e/tests/it/a.rs";
+        let found = complaints(path, "//! Head.\n#[test]\nfn a() {}\n");
+        assert!(found.len() == 1 && found[0].contains("without `#[ignore]`"), "{found:?}");
+        let marked = "//! Head.\n#[test]\n#[ignore = \"needs root\"]\nfn a() {}\n";
+        assert_eq!(complaints(path, marked), Vec::<String>::new());
     }
 
     #[test]
