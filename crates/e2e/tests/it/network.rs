@@ -3,6 +3,9 @@
 use crate::container_ports::{eventually, web};
 use e2e::World;
 
+/// How long a command may take beside seven others.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// A container that lives until it is told to end.
 #[track_caller]
 fn resident(world: &World, name: &str, flags: &[&str]) {
@@ -191,6 +194,19 @@ fn privileged_ranges_that_the_host_routes_are_left_alone_and_the_rest_runs_out_i
     world.mica(["network", "create", "again"]).success();
     let pruned = world.mica(["network", "prune", "-f"]).success().stdout();
     assert!(pruned.starts_with("Deleted Networks:\n") && pruned.contains("again\n"), "{pruned}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_many_first_commands_of_a_store_all_find_the_default_network() {
+    for _ in 0..32 {
+        let world = World::new();
+        let ask = || world.invoke(["network", "inspect", "-f", "{{.Id}}", "bridge"]).spawn();
+        let mut asking: Vec<_> = std::iter::repeat_with(ask).take(8).collect();
+        let mut ids: Vec<String> = asking.iter_mut().map(|one| one.wait(PATIENCE).success().line()).collect();
+        ids.dedup();
+        assert_eq!(ids.len(), 1, "{ids:?}");
+    }
 }
 
 #[test]

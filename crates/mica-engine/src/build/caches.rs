@@ -3,7 +3,7 @@
 //! A directory is an OCI layout. Its one manifest has a list of steps as its config, and their layers as its layers,
 //! uncompressed, so that a layer's name is its diffID. An image carries the same list in its own config.
 
-use super::worker::held;
+use super::crew::held;
 use crate::Local;
 use crate::disk::write_file;
 use crate::error::{Error, Result};

@@ -115,7 +115,8 @@ pub(super) fn given_up() -> Error {
     Error::state("the build was given up")
 }
 
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// What is behind a lock, whether or not a thread died while it had it.
+pub(super) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

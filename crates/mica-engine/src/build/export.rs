@@ -1,7 +1,8 @@
 //! From the end of a build to an image of the store.
 
+use super::crew::held;
 use super::outputs::write_outputs;
-use super::worker::{Builder, held};
+use super::worker::Builder;
 use super::{EXPORT_STEP, Steps};
 use crate::error::{Error, Result};
 use crate::events;

@@ -2,7 +2,8 @@
 //! a place there takes longer than most commands do, so a place is lent to one command after the other; two that
 //! run at the same time never share one.
 
-use super::worker::{Builder, held};
+use super::crew::held;
+use super::worker::Builder;
 use crate::container::create::lock_new_directory;
 use crate::container::record::{Definition, Record};
 use crate::disk::ContainerDisk;
@@ -72,12 +73,7 @@ impl Builder<'_> {
         let id = ContainerId::from_random(system::random());
         let disk = self.local.disk.container(&id);
         let lock = lock_new_directory(&disk, &id)?;
-        // Two at once would each make the default network of a new store, and one of them would be gone.
-        static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
-        let network = {
-            let _turn = held(&TURN);
-            self.local.find_network(DEFAULT)?
-        };
+        let network = self.local.find_network(DEFAULT)?;
         let endpoint = Endpoint::new(id.as_str(), &network, 0, EndpointSettings::default());
         self.local.database().write(|transaction| endpoint.save(transaction))?;
         let record = super::run::record(&id, definition);

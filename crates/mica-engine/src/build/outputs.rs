@@ -1,8 +1,8 @@
 //! Results that go elsewhere than into the store: directories and archives.
 
+use super::crew::held;
 use super::export::Finished;
 use super::places::read_only;
-use super::worker::held;
 use crate::error::{Error, Result};
 use crate::image::load::wanted_platform;
 use crate::image::record::LayerRecord;

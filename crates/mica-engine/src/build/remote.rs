@@ -2,7 +2,7 @@
 //! are needed; whether they have changed is asked without bringing them, where the other side can tell.
 
 use super::context::Tree;
-use super::crew::Crew;
+use super::crew::{Crew, held};
 use super::git::{self, Commit};
 use super::scratch::Scratch;
 use crate::Local;
@@ -19,7 +19,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// What hides the repository in a checkout.
 pub(super) const GIT_DIRECTORY: &str = "**/.git";
@@ -250,10 +250,6 @@ fn seconds(date: &str) -> Option<u64> {
 
 fn slot<K: std::hash::Hash + Eq, T>(slots: &Slots<K, T>, key: K) -> Slot<T> {
     Arc::clone(held(slots).entry(key).or_insert_with(|| Arc::new(Mutex::new(None))))
-}
-
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! `RUN`: a command runs as a container does, on a layer of its own that nobody waits for.
 
+use super::crew::held;
 use super::mounts::Mounts;
 use super::places::Place;
-use super::worker::{Builder, held};
+use super::worker::Builder;
 use crate::container::record::{Definition, Record, Stage};
 use crate::error::{Error, Result};
 use crate::system;

@@ -6,7 +6,7 @@ use super::bases::LAYOUT;
 use super::cache::Row;
 use super::caches::{Brought, Caches};
 use super::context::{Context, Tree};
-use super::crew::{Crew, Finished};
+use super::crew::{Crew, Finished, held};
 use super::network;
 use super::remote::Remotes;
 use crate::Local;
@@ -23,7 +23,7 @@ use mica_snapshot::IngestedLayer;
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 /// A build on its way.
 pub(super) struct Builder<'a> {
@@ -277,10 +277,6 @@ impl Worker for Builder<'_> {
 /// The result of a build for a platform, among the results of all.
 fn result_name(build: &str, platform: &str) -> String {
     format!("{build} for {platform}")
-}
-
-pub(super) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a further context is an image.

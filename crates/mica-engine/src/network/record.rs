@@ -136,7 +136,9 @@ impl Local {
     pub(crate) fn find_network(&self, reference: &str) -> Result<Network> {
         let absent = || Error::NoSuchNetwork { reference: reference.to_owned() };
         let mut found = Network::look_up(&self.database(), reference)?;
-        if found.is_empty() && self.predefine_networks()? {
+        if found.is_empty() {
+            // Whether or not this made them: another command may have made them since the first look.
+            self.predefine_networks()?;
             found = Network::look_up(&self.database(), reference)?;
         }
         match <[Network; 1]>::try_from(found) {
@@ -146,11 +148,11 @@ impl Local {
         }
     }
 
-    /// Makes the records of those networks that are always there; tells whether any was missing.
-    pub(crate) fn predefine_networks(&self) -> Result<bool> {
+    /// Makes the records of those networks that are always there.
+    pub(crate) fn predefine_networks(&self) -> Result<()> {
         let all = self.database().read(Network::all)?;
         if PREDEFINED.iter().all(|(name, _)| all.iter().any(|network| network.name == *name)) {
-            return Ok(false);
+            return Ok(());
         }
         let routed = routed();
         self.database().write(|transaction| {
@@ -161,8 +163,7 @@ impl Local {
                 }
             }
             Ok(())
-        })?;
-        Ok(true)
+        })
     }
 
     fn predefined(&self, name: &str, driver: &str, taken: (&[Network], &[Address])) -> Result<Network> {
