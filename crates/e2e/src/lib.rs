@@ -35,3 +35,16 @@ pub use registry::Registry;
 pub use tarball::{Entry, Tarball};
 pub use terminal::Terminal;
 pub use world::World;
+
+/// Bytes that no compression makes less and no other seed makes again.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ seed;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[3]
+        })
+        .collect()
+}

@@ -1,25 +1,12 @@
 //! `mica pull` and what `run` pulls: from an honest registry, and from one whose connections break.
 
 use e2e::registry::{Answer, INDEX_TYPE, MANIFEST_TYPE, Manner};
-use e2e::{Entry, Registry, Tarball, World, fixture};
+use e2e::{Entry, Registry, Tarball, World, fixture, noise};
 use serde_json::json;
 use std::fs;
 
 fn layer(name: &str, content: impl Into<Vec<u8>>) -> Vec<u8> {
     Tarball::new().with(Entry::file(name, content)).finish()
-}
-
-/// Bytes that no compression and no chance makes twice.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    (0..length)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[3]
-        })
-        .collect()
 }
 
 fn partials(world: &World) -> usize {
@@ -128,7 +115,7 @@ fn privileged_pull_chooses_from_an_index_by_platform() {
 fn privileged_pull_goes_on_where_the_connection_broke() {
     let world = World::new();
     let registry = Registry::new();
-    let content = noise(3 << 20);
+    let content = noise(0, 3 << 20);
     let published = registry.publish("big", "latest", &[layer("f", content.clone())]);
     let blob = format!("GET /v2/big/blobs/{}", published.layers[0]);
     let whole = layer("f", content);
@@ -150,7 +137,7 @@ fn privileged_a_killed_pull_is_gone_on_with_by_the_next() {
     let world = World::new();
     let registry = Registry::new();
     registry.hold();
-    let (big, small) = (layer("big", noise(2 << 20)), layer("small", "x"));
+    let (big, small) = (layer("big", noise(0, 2 << 20)), layer("small", "x"));
     let published = registry.publish("killed", "latest", &[small, big.clone()]);
     let blob = format!("GET /v2/killed/blobs/{}", published.layers[1]);
     let half = Answer { body: big.clone(), ..Answer::new("", "") };
@@ -181,7 +168,7 @@ fn privileged_a_killed_pull_is_gone_on_with_by_the_next() {
 fn privileged_many_pulls_at_once_fetch_a_layer_once() {
     let world = World::new();
     let registry = Registry::new();
-    let (base, one, two) = (layer("base", noise(1 << 20)), layer("one", "1"), layer("two", "2"));
+    let (base, one, two) = (layer("base", noise(0, 1 << 20)), layer("one", "1"), layer("two", "2"));
     registry.publish("one", "latest", &[base.clone(), one.clone()]);
     registry.publish("two", "latest", &[two, base]);
     let pulls: Vec<_> = ["one", "two", "one", "two"]

@@ -1,23 +1,11 @@
 //! What a pull leaves on the disk: hardly more than the unpacked files, also after it was killed; and what it shows.
 
-use e2e::{Entry, Registry, Tarball, World, fixture};
+use e2e::{Entry, Registry, Tarball, World, fixture, noise};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed | 1;
-    (0..length)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[3]
-        })
-        .collect()
-}
 
 /// A layer of many files, as images have them.
 fn tree(name: &str, files: u64) -> Vec<u8> {

@@ -1,22 +1,9 @@
 //! `mica push` to the registry of Debian: what is sent, what is not, and with which digests it arrives.
 
 use e2e::docker_registry::Setup;
-use e2e::{DockerRegistry, Entry, ImageArchive, Meddler, Meddling, Tarball, World};
+use e2e::{DockerRegistry, Entry, ImageArchive, Meddler, Meddling, Tarball, World, noise};
 use std::fs;
 use std::time::Duration;
-
-/// Bytes that do not get smaller.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ seed;
-    (0..length)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[3]
-        })
-        .collect()
-}
 
 /// Loads an image with a layer for each file, under a name.
 fn load(world: &World, name: &str, files: &[Vec<u8>]) {
