@@ -143,8 +143,13 @@ impl Database {
 
     /// Folds the write-ahead log back and cuts it short, or as much of that as other processes
     /// leave room for; the next one goes on.
-    pub(crate) fn fold(&self) -> Result<()> {
-        self.read(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+    pub(crate) fn fold(&mut self) -> Result<()> {
+        self.read(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))?;
+        // Who writes first to an empty log waits for the disk: SQLite syncs its head. So the first is written here,
+        // where nobody waits, and not by the next start.
+        self.write(|transaction| {
+            transaction.pragma_update(None, "user_version", FORMAT_VERSION).map_err(query)
+        })
     }
 
     fn log_path(&self) -> PathBuf {

@@ -25,6 +25,7 @@ mod tidy;
 mod volume;
 mod watch;
 
+pub use container::start::EarlyMonitor;
 pub use error::Error;
 pub use road::{CHORES_NAME, LocalEngine};
 
@@ -64,6 +65,7 @@ struct Local {
     config_path: PathBuf,
     config: OnceLock<Config>,
     registries: OnceLock<Registries>,
+    early: Mutex<Option<EarlyMonitor>>,
 }
 
 impl Local {
@@ -100,6 +102,7 @@ impl Local {
             config_path: options.config.clone(),
             config: OnceLock::new(),
             registries: OnceLock::new(),
+            early: Mutex::new(None),
         };
         local.finish_removals();
         Ok(local)

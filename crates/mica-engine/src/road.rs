@@ -1,6 +1,6 @@
 //! The road's end: [`mica_api::Engine`], each request handed to the verb that answers it.
 
-use crate::{EngineOptions, Local};
+use crate::{EarlyMonitor, EngineOptions, Local};
 use mica_api::Result;
 use mica_api::engine::{BuildListener, Engine, ProgressListener, Sink};
 use mica_api::stream::AttachStream;
@@ -29,6 +29,7 @@ use mica_api::types::system::{DiskUsage, Info, Version};
 use mica_api::types::volume::{Volume, VolumeCreateRequest, VolumePruneResponse};
 use mica_model::{Credential, Filters};
 use std::io::{Read, Write};
+use std::sync::PoisonError;
 
 /// The engine in this process.
 #[derive(Debug)]
@@ -43,6 +44,13 @@ impl LocalEngine {
     /// No rights to the directories, a damaged database, or a store of a newer version.
     pub fn open(options: &EngineOptions) -> Result<Self> {
         Ok(Self { local: Local::open(options)? })
+    }
+
+    /// Has the first container that is made and started get this monitor.
+    #[must_use]
+    pub fn with(self, early: Option<EarlyMonitor>) -> Self {
+        *self.local.early.lock().unwrap_or_else(PoisonError::into_inner) = early;
+        self
     }
 
     /// Does the chores of a store that nobody should have to wait for: folds the database's log, and

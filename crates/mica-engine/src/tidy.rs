@@ -31,6 +31,8 @@ impl Local {
                 self.clean_run_directory(&id);
             }
         }
+        // One recorded since is not old enough.
+        mica_runtime::remove_stray_groups(|id| known.contains(id));
         self.empty_trash();
         self.disk.make_reserve();
     }

@@ -1,7 +1,9 @@
 //! Acting on a running container from outside: signals, freezing, resizing, attaching.
 
+use crate::launcher::GROUP_PARENT;
 use crate::state::{SOCKET_FILE, STATE_FILE, State, start_ticks};
 use crate::{Hello, NamespaceKind, Resources, RuntimeError, TerminalSize, cgroup};
+use mica_model::ContainerId;
 use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
 use rustix::fd::{AsFd, AsRawFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -11,6 +13,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 /// The first process of a running container, held so that its pid cannot come to mean another.
 #[derive(Debug)]
@@ -192,6 +195,29 @@ fn abandoned_group(run_directory: &Path) -> Option<cgroup::Group> {
     // What follows the id is its owner's.
     let id = run_directory.file_name()?.to_str()?.split('.').next()?;
     Some(cgroup::Group::existing(&crate::launcher::default_cgroup(id)))
+}
+
+/// How old a cgroup must be to be nobody's, when nobody knows its name.
+const STRAY_AGE: Duration = Duration::from_secs(60);
+
+/// Removes empty cgroups of containers that there are none of: a monitor makes them while the record is still being
+/// written, and both may be killed then. A name may be known to a store other than the caller's, so groups of a
+/// living monitor are left alone, as are those with processes in them.
+pub fn remove_stray_groups(is_known: impl Fn(&str) -> bool) {
+    for name in cgroup::older_than(STRAY_AGE, GROUP_PARENT) {
+        if name.parse::<ContainerId>().is_ok() && !is_known(&name) && !is_in_a_command_line(&name) {
+            cgroup::Group::existing(&crate::launcher::default_cgroup(&name)).remove();
+        }
+    }
+}
+
+/// Whether any process was started with this among its arguments, as monitors are with their container's id.
+fn is_in_a_command_line(text: &str) -> bool {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return true };
+    entries.flatten().any(|entry| {
+        let arguments = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        arguments.split(|byte| *byte == 0).any(|argument| argument == text.as_bytes())
+    })
 }
 
 /// Ends the first process of a container whose monitor was killed, and which did not go with it: a

@@ -5,14 +5,18 @@ use crate::control::{Target, ended};
 use crate::error::{SetupError, SetupStep};
 use crate::order::{self, Birth, ChildOrder, ContainerJob, HealthOrder, Job, MonitorOrder, StartedMessage};
 use crate::plan::{IdMaps, root_of};
-use crate::{ExecPlan, HealthPlan, LogPlan, RuntimeError, StartPlan, cgroup, sealed};
+use crate::{ExecPlan, Forecast, HealthPlan, LogPlan, RuntimeError, StartPlan, cgroup, sealed};
 use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
 use mica_model::{ContainerId, Timestamp};
+use mica_sys::process::{Fork, NamespaceFlags, fork};
 use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::ffi::OsString;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+use std::ffi::{CString, OsString};
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -27,12 +31,36 @@ pub(crate) const EXEC_NAME: &str = "mica-exec";
 
 /// Monitors spawned by this process, so that a long-lived one leaves no zombies: each spawn reaps
 /// those that have ended since the one before.
-static SPAWNED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+static SPAWNED: Mutex<Vec<Spawned>> = Mutex::new(Vec::new());
+
+/// A process of our own binary.
+#[derive(Debug)]
+enum Spawned {
+    /// By the standard library, which waits until it is executed.
+    Executed(Child),
+    /// By a fork that nobody waits for.
+    Forked(OwnedFd),
+}
+
+impl Spawned {
+    /// Whether it runs; when it has ended it is reaped here.
+    fn is_running(&mut self) -> bool {
+        match self {
+            Self::Executed(child) => matches!(child.try_wait(), Ok(None)),
+            Self::Forked(pidfd) => {
+                let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+                matches!(waitid(WaitId::PidFd(pidfd.as_fd()), options), Ok(None))
+            }
+        }
+    }
+}
 
 /// A monitor that waits for its plan. Dropping it makes the monitor end without a trace.
 #[derive(Debug)]
 pub struct Launcher {
     socket: UnixStream,
+    /// The container whose cgroups a forecast has had made.
+    foretold: Option<String>,
 }
 
 /// A container whose program runs.
@@ -74,14 +102,14 @@ pub fn spawn_aside(name: &str, arguments: &[OsString]) -> Result<(), RuntimeErro
         .stderr(Stdio::null())
         .spawn()
         .map_err(spawn)?;
-    remember(child);
+    remember(Spawned::Executed(child));
     Ok(())
 }
 
 /// Keeps a child until it is reaped.
-fn remember(child: Child) {
+fn remember(child: Spawned) {
     let mut spawned = SPAWNED.lock().unwrap_or_else(PoisonError::into_inner);
-    spawned.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    spawned.retain_mut(Spawned::is_running);
     spawned.push(child);
 }
 
@@ -100,16 +128,20 @@ impl Launcher {
         let spawn = |source: std::io::Error| RuntimeError::Spawn { source };
         let (ours, theirs) = UnixStream::pair().map_err(spawn)?;
         let program = sealed::Program::open(program).map_err(|errno| spawn(errno.into()))?;
-        let mut command = Command::new(program.path());
-        command.arg0(name).arg(argument).env_clear();
-        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null());
-        // A monitor has nothing to say there, and nobody to say it to.
-        let child = command
-            .stderr(program.into_keepsake().map_or_else(Stdio::null, Stdio::from))
-            .spawn()
-            .map_err(spawn)?;
-        remember(child);
-        Ok(Self { socket: ours })
+        let standard = Standard { socket: theirs, program };
+        remember(match fork(NamespaceFlags::NONE, None) {
+            Ok(Fork::Child) => standard.become_monitor(name, argument),
+            Ok(Fork::Parent { pidfd, .. }) => Spawned::Forked(pidfd),
+            // A process with threads cannot be forked; one that was forbidden to says so again.
+            Err(_) => Spawned::Executed(standard.spawn_monitor(name, argument).map_err(spawn)?),
+        });
+        Ok(Self { socket: ours, foretold: None })
+    }
+
+    /// Tells what the plan of a new container will most likely be, so that it can be prepared for.
+    pub fn foretell(&mut self, id: &ContainerId, forecast: Forecast) -> Result<(), RuntimeError> {
+        self.foretold = Some(id.to_string());
+        order::send_forecast(&self.socket, forecast)
     }
 
     /// Hands the plan over and waits until the program runs or cannot run.
@@ -117,14 +149,23 @@ impl Launcher {
         let run_directory = plan.run_directory.clone();
         let (monitor, child, kept) = orders(plan)?;
         let descriptors: Vec<BorrowedFd<'_>> = kept.iter().map(AsFd::as_fd).collect();
-        order::send(&self.socket, &monitor, &child.encoded()?, &descriptors)?;
-        let message = self.await_start().map_err(|error| in_use(error, &run_directory))?;
+        let message = order::send(&self.socket, &monitor, &child.encoded()?, &descriptors)
+            .and_then(|()| self.await_start())
+            .inspect_err(|error| self.clear_up_after(error))
+            .map_err(|error| in_use(error, &run_directory))?;
         Ok(Started {
             pid: message.pid,
             started_at: Timestamp::from_nanoseconds(message.started_at),
             stream: self.socket,
             warnings: message.warnings,
         })
+    }
+
+    /// A monitor that was killed before it had a run directory leaves no other trace than its cgroups.
+    fn clear_up_after(&self, error: &RuntimeError) {
+        if let (Some(id), RuntimeError::Lost | RuntimeError::Talk { .. }) = (&self.foretold, error) {
+            crate::monitor::remove_group(&cgroup::Group::existing(&default_cgroup(id)));
+        }
     }
 
     fn await_start(&self) -> Result<StartedMessage, RuntimeError> {
@@ -146,9 +187,55 @@ impl Launcher {
     }
 }
 
+/// Below which cgroup those of containers lie whose plans name none.
+pub(crate) const GROUP_PARENT: &str = "mica";
+
+/// What a monitor is executed from, and its end of the socket.
+struct Standard {
+    socket: UnixStream,
+    program: sealed::Program,
+}
+
+impl Standard {
+    /// The caller waits until the monitor is executed, which takes a third of a millisecond.
+    fn spawn_monitor(self, name: &str, argument: &str) -> std::io::Result<Child> {
+        let mut command = Command::new(self.program.path());
+        command.arg0(name).arg(argument).env_clear();
+        command.stdin(Stdio::from(OwnedFd::from(self.socket))).stdout(Stdio::null());
+        // A monitor has nothing to say there, and nobody to say it to.
+        command.stderr(self.program.into_keepsake().map_or_else(Stdio::null, Stdio::from)).spawn()
+    }
+
+    /// The same in a forked process. If it fails nobody hears more of it than that the socket is closed.
+    fn become_monitor(self, name: &str, argument: &str) -> ! {
+        let _ = self.execute(name, argument);
+        mica_sys::process::exit_now(127)
+    }
+
+    fn execute(self, name: &str, argument: &str) -> Option<()> {
+        mica_sys::signal::reset_all();
+        let texts = [self.program.path().as_os_str().as_bytes(), name.as_bytes(), argument.as_bytes()];
+        let [program, name, argument] = texts.map(|text| CString::new(text).ok());
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        rustix::stdio::dup2_stdin(&self.socket).ok()?;
+        rustix::stdio::dup2_stdout(&null).ok()?;
+        match self.program.into_keepsake() {
+            // The one that is executed is open until then.
+            Some(keepsake) => {
+                rustix::stdio::dup2_stderr(&keepsake).ok()?;
+                std::mem::forget(keepsake);
+            }
+            None => rustix::stdio::dup2_stderr(&null).ok()?,
+        }
+        let name = name?;
+        mica_sys::process::execute(&program?, &[&name, &argument?], &[]);
+        None
+    }
+}
+
 /// The cgroup of a container whose plan names none.
 pub(crate) fn default_cgroup(id: &str) -> String {
-    format!("mica/{id}")
+    format!("{GROUP_PARENT}/{id}")
 }
 
 /// Divides a plan into what the monitor and what the child must know, and the descriptors: those of

@@ -9,6 +9,7 @@ mod cgroup;
 mod companion;
 mod control;
 mod error;
+mod forecast;
 mod health;
 mod init;
 mod launcher;
@@ -24,9 +25,10 @@ mod stats;
 pub use companion::{Companion, CompanionPlan, MakeCompanion};
 pub use control::{
     attach, cleanup, end_orphan, has_realtime_limits, is_paused, kill, namespace, note_pause, pause,
-    processes, resize, resume, root, update_resources,
+    processes, remove_stray_groups, resize, resume, root, update_resources,
 };
 pub use error::{RuntimeError, SetupError, SetupStep};
+pub use forecast::Forecast;
 pub use health::{HealthRecord, HealthSchedule, HealthStatus, ProbeResult, health};
 pub use init::visit;
 pub use launcher::{ExecStarted, Launcher, Started, exec, exec_with, spawn_aside};

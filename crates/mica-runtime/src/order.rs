@@ -2,15 +2,16 @@
 //!
 //! First comes one message of the caller: two lengths, the monitor's part and the child's part, each
 //! in postcard, with open namespaces attached. The child's part is decoded by the child only, so
-//! that the long-lived monitor stays small. Then the monitor answers with frames.
+//! that the long-lived monitor stays small. Then the monitor answers with frames. In front of the
+//! message there may be a [`Forecast`] of it, as another one without a child's part.
 
 use crate::companion::CompanionOrder;
 use crate::plan::{
     AfterExit, DeviceRules, EventPlan, HealthEvents, LogPlan, NamespacePlan, ProcessPlan, Resources, RootPlan,
 };
 use crate::{
-    Attach, ContainerPlan, HealthSchedule, NamespaceKind, RestartPlan, RuntimeError, StdinPlan, TerminalSize,
-    cgroup,
+    Attach, ContainerPlan, Forecast, HealthSchedule, NamespaceKind, RestartPlan, RuntimeError, StdinPlan,
+    TerminalSize, cgroup,
 };
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -30,6 +31,13 @@ const DESCRIPTORS_MAX: usize = 200;
 
 /// The longest message believed, in bytes.
 const MESSAGE_LENGTH_MAX: usize = 64 << 20;
+
+/// What the caller says.
+#[derive(Debug, Serialize, Deserialize)]
+enum Word<Order> {
+    Forecast(Forecast),
+    Order(Order),
+}
 
 /// The monitor's part.
 #[derive(Debug, Serialize, Deserialize)]
@@ -145,8 +153,22 @@ pub(crate) fn send(
     child: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<(), RuntimeError> {
+    send_word(socket, &Word::Order(monitor), child, descriptors)
+}
+
+/// Sends a forecast of the message.
+pub(crate) fn send_forecast(socket: &UnixStream, forecast: Forecast) -> Result<(), RuntimeError> {
+    send_word::<()>(socket, &Word::Forecast(forecast), &[], &[])
+}
+
+fn send_word<Order: Serialize>(
+    socket: &UnixStream,
+    word: &Word<Order>,
+    child: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(), RuntimeError> {
     let encode = |source| RuntimeError::Encode { what: "the plan of the monitor", source };
-    let monitor = postcard::to_stdvec(monitor).map_err(encode)?;
+    let monitor = postcard::to_stdvec(word).map_err(encode)?;
     let mut message = Vec::with_capacity(8 + monitor.len() + child.len());
     message.extend_from_slice(&(monitor.len() as u32).to_le_bytes());
     message.extend_from_slice(&(child.len() as u32).to_le_bytes());
@@ -164,10 +186,16 @@ pub(crate) fn send(
     Ok(())
 }
 
-/// A received message: the monitor's part, the child's part still encoded, and the descriptors.
-pub(crate) type Received = (MonitorOrder, Vec<u8>, Vec<OwnedFd>);
+/// What was received.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// What the message will most likely be.
+    Forecast(Forecast),
+    /// The monitor's part, the child's part still encoded, and the descriptors.
+    Order(Box<MonitorOrder>, Vec<u8>, Vec<OwnedFd>),
+}
 
-/// Receives the message; `None` when the caller went away without one.
+/// Receives the message, or a forecast of it; `None` when the caller went away without one.
 pub(crate) fn receive(socket: &UnixStream) -> std::io::Result<Option<Received>> {
     let mut head = [0; 8];
     let (received, descriptors) = receive_with(socket.as_fd(), &mut head)?;
@@ -186,7 +214,10 @@ pub(crate) fn receive(socket: &UnixStream) -> std::io::Result<Option<Received>> 
     stream.read_exact(&mut monitor)?;
     let mut child = vec![0; child_length];
     stream.read_exact(&mut child)?;
-    let order: MonitorOrder = postcard::from_bytes(&monitor).map_err(|_| Errno::BADMSG)?;
+    let order: MonitorOrder = match postcard::from_bytes(&monitor).map_err(|_| Errno::BADMSG)? {
+        Word::Forecast(forecast) => return Ok(Some(Received::Forecast(forecast))),
+        Word::Order(order) => order,
+    };
     let mut descriptors = descriptors;
     let wanted = order.companion.as_ref().map_or(0, |companion| companion.descriptor_count);
     while descriptors.len() < wanted {
@@ -196,7 +227,7 @@ pub(crate) fn receive(socket: &UnixStream) -> std::io::Result<Option<Received>> 
         }
         descriptors.extend(more);
     }
-    Ok(Some((order, child, descriptors)))
+    Ok(Some(Received::Order(Box::new(order), child, descriptors)))
 }
 
 /// sendmsg(2) with descriptors (`SCM_RIGHTS`); gives how many bytes went.

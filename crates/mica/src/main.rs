@@ -4,7 +4,8 @@
 //! allocated that its small memory would carry along.
 
 use mica_api::Engine;
-use mica_engine::LocalEngine;
+use mica_engine::{EarlyMonitor, LocalEngine};
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::ExitCode;
@@ -17,8 +18,19 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match arguments.as_slice() {
         [name, root, run, config] if name == mica_engine::CHORES_NAME => do_chores(root, run, config),
-        _ => mica_cli::main(arguments, &open),
+        _ => {
+            let early = Cell::new(starts_a_container(&arguments).then(EarlyMonitor::start).flatten());
+            mica_cli::main(arguments, &|options| open(options, early.take()))
+        }
     }
+}
+
+/// Whether the command is, most likely, one that makes a container and starts it. A monitor takes as long to come up
+/// as such a command takes to read its own words and the database.
+fn starts_a_container(arguments: &[OsString]) -> bool {
+    let words: Vec<_> = arguments.iter().skip(1).take(2).map(OsString::as_os_str).collect();
+    matches!(words.as_slice(), [first, ..] if *first == "run")
+        || matches!(words.as_slice(), [first, second] if *first == "container" && *second == "run")
 }
 
 /// Nobody waits for chores and nobody reads what they say; the next ones go on where these fail.
@@ -27,13 +39,13 @@ fn do_chores(root: &OsString, run: &OsString, config: &OsString) -> ExitCode {
     LocalEngine::do_chores(&options).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
-fn open(options: &mica_cli::EngineOptions) -> mica_api::Result<Box<dyn Engine>> {
+fn open(options: &mica_cli::EngineOptions, early: Option<EarlyMonitor>) -> mica_api::Result<Box<dyn Engine>> {
     let options = mica_engine::EngineOptions {
         root: options.root.clone(),
         run: options.run_directory.clone(),
         config: options.config.clone(),
     };
-    Ok(Box::new(LocalEngine::open(&options)?))
+    Ok(Box::new(LocalEngine::open(&options)?.with(early)))
 }
 
 /// What a monitor does for the networks of its container.

@@ -71,3 +71,50 @@ fn privileged_restart_runs_again_with_the_same_files() {
     world.await_log("box", "4\n");
     world.mica(["restart", "nobody"]).code(1).stderr_contains("No such container: nobody");
 }
+
+/// How often a process was made that is the first of a pid namespace.
+fn first_processes(world: &World, command: &[&str]) -> usize {
+    let trace = world.scratch().join("trace");
+    let strace = ["-f", "-qq", "-e", "trace=clone3", "-o", trace.to_str().unwrap()];
+    let words = ["run", "--rm"].into_iter().chain(command.iter().copied());
+    world.invoke_by("strace", &strace, words).run().success();
+    let calls = std::fs::read_to_string(trace).unwrap();
+    calls.lines().filter(|line| line.contains("CLONE_NEWPID")).count()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_process_made_before_its_plan_is_the_one_that_runs() {
+    let world = World::with_busybox();
+    let large = format!("LARGE={}", "x".repeat(100 << 10));
+    let cases: [(&[&str], usize); 8] = [
+        (&["--network", "none"], 1),
+        (&[], 1),
+        (&["--privileged", "--network", "none"], 1),
+        (&["--read-only", "--memory", "64m", "--shm-size", "1m", "--tmpfs", "/x"], 1),
+        (&["--ulimit", "nofile=100:100", "--cap-drop", "all", "--user", "1"], 1),
+        // No forecast is made where anything of the user's is mounted or shared.
+        (&["-v", "/tmp:/x"], 1),
+        (&["--ipc", "host"], 1),
+        // Too much to be told: what was made before is ended, and another takes its place.
+        (&["-e", &large], 2),
+    ];
+    for (flags, expected) in cases {
+        let command = [flags, &["busybox", "true"]].concat();
+        assert_eq!(first_processes(&world, &command), expected, "{flags:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_what_is_made_before_the_plan_is_as_the_plan_wants_it() {
+    let world = World::with_busybox();
+    // Without what differs from one container to the next: where its writable layer lies, and times.
+    let script = "cut -d' ' -f4- /proc/self/mountinfo | grep -v /container/ | sort; hostname; umask; cat /proc/1/cgroup;
+                  grep -e Cap -e Sig[BIC] -e Seccomp -e NoNew -e Uid -e Gid -e Groups -e Umask /proc/1/status;
+                  ls -ln /dev | awk '{ print $1, $3, $4, $5, $6, $NF }'; ip addr show lo; ulimit -a";
+    let flags = ["--network", "none", "--hostname", "same", "busybox", "sh", "-c", script];
+    let foreseen = world.mica([&["run", "--rm"][..], &flags].concat()).success().stdout();
+    world.mica([&["create", "--name", "ordinary"][..], &flags].concat()).success();
+    assert_eq!(foreseen, world.mica(["start", "-a", "ordinary"]).success().stdout());
+}

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::mount::{UserMount, combined};
 use mica_api::types::host_config::{HostConfig, Resources};
 use mica_model::ContainerId;
+use mica_runtime::{Forecast, NamespaceKind};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     Capability, LinuxBlockIo, LinuxBuilder, LinuxCapabilitiesBuilder, LinuxCpuBuilder, LinuxMemoryBuilder,
@@ -52,7 +53,11 @@ pub(crate) fn build(
     let mut spec =
         assemble(id, definition, network, ((devices, block), rights, security)).map_err(invalid)?;
     let files = files(disk).map_err(invalid)?;
-    spec.set_mounts(Some(combined(kernel_mounts(definition, network).map_err(invalid)?, user_mounts, files)));
+    spec.set_mounts(Some(combined(
+        kernel_mounts(&definition.host_config, network).map_err(invalid)?,
+        user_mounts,
+        files,
+    )));
     Ok(spec)
 }
 
@@ -183,11 +188,7 @@ fn namespaces(
 }
 
 /// The file systems of the kernel that every container has.
-fn kernel_mounts(
-    definition: &Definition,
-    network: &NetworkPlace,
-) -> std::result::Result<Vec<Mount>, OciSpecError> {
-    let host = &definition.host_config;
+fn kernel_mounts(host: &HostConfig, network: &NetworkPlace) -> std::result::Result<Vec<Mount>, OciSpecError> {
     let shm_size = format!("size={}", host.shm_size);
     let kernel_access = if host.privileged { "rw" } else { "ro" };
     // The kernel refuses a new sysfs in a network namespace that this user namespace does not own,
@@ -226,6 +227,37 @@ fn kernel_mounts(
     ];
     mounts.extend(shared_memory);
     Ok(mounts)
+}
+
+/// What the document of a new container will most likely ask of the kernel, where that can be told from its request.
+///
+/// Whoever shares namespaces, or has other owners than the host, is left out, as are mounts of the user's: what they
+/// need may be mounted only when the plan is made, too late for a process that has its copy of the host's mounts.
+pub(crate) fn forecast(host: &HostConfig) -> Option<Forecast> {
+    let modes = [&host.uts_mode, &host.pid_mode, &host.ipc_mode, &host.cgroupns_mode];
+    let is_own = |mode: &&String| matches!(mode.as_str(), "" | "private" | "shareable");
+    let is_plain = modes.iter().all(is_own)
+        && host.userns_mode.is_empty()
+        && !host.network_mode.starts_with("container:")
+        && host.network_mode != "host"
+        && host.resources.cgroup_parent.is_empty()
+        && host.binds.as_ref().is_none_or(Vec::is_empty)
+        && host.mounts.as_ref().is_none_or(Vec::is_empty)
+        && host.volumes_from.as_ref().is_none_or(Vec::is_empty);
+    if !is_plain {
+        return None;
+    }
+    let mut namespaces = vec![
+        NamespaceKind::Mount,
+        NamespaceKind::Uts,
+        NamespaceKind::Pid,
+        NamespaceKind::Ipc,
+        NamespaceKind::Cgroup,
+    ];
+    if host.network_mode == "none" {
+        namespaces.push(NamespaceKind::Network);
+    }
+    Forecast::new(namespaces, &kernel_mounts(host, &NetworkPlace::Private).ok()?).ok()
 }
 
 /// The files that tell a container its name and its resolvers.

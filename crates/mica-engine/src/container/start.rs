@@ -28,6 +28,28 @@ use mica_runtime::{
 };
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::PoisonError;
+
+/// A monitor that waits for a container, which will have this id.
+#[derive(Debug)]
+pub struct EarlyMonitor {
+    id: ContainerId,
+    launcher: Launcher,
+}
+
+impl EarlyMonitor {
+    /// Starts one before it is known what for; dropped, it ends without a trace. `None` where that fails: the
+    /// container that it was for will say why.
+    pub fn start() -> Option<Self> {
+        Self::spawn().ok()
+    }
+
+    fn spawn() -> Result<Self> {
+        let id = ContainerId::from_random(system::random());
+        let launcher = Launcher::spawn(&id)?;
+        Ok(Self { id, launcher })
+    }
+}
 
 impl Local {
     /// Starts a container that does not run.
@@ -69,8 +91,13 @@ impl Local {
         request: &CreateRequest,
         options: &StartOptions,
     ) -> Result<(CreateResponse, Result<Started>)> {
-        let id = ContainerId::from_random(system::random());
-        let launcher = Launcher::spawn(&id)?;
+        let early = self.early.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let EarlyMonitor { id, mut launcher } = early.map_or_else(EarlyMonitor::spawn, Ok)?;
+        if self.config()?.userns_remap.is_empty()
+            && let Some(forecast) = spec::forecast(&request.host_config)
+        {
+            launcher.foretell(&id, forecast)?;
+        }
         let Created { mut record, definition, warnings, lock } =
             self.create_as(request, id, Stage::Running)?;
         let started = self.launch((launcher, lock), &mut record, &definition, options);

@@ -26,6 +26,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How often processes are looked for that were made while others were ended.
 const KILLS_MAX: usize = 8;
@@ -207,9 +208,25 @@ impl Group {
     /// Removes the directories; `false` when a process is still in one.
     pub(crate) fn remove(&self) -> bool {
         let directories = self.legacy.iter().map(|group| &group.directory).chain(&self.unified);
-        // All of them, even if one is busy.
-        directories.filter(|directory| !remove_tree(Path::new(directory))).count() == 0
+        // All of them, even if one is busy; backwards, so that the first is there as long as any.
+        directories.rev().filter(|directory| !remove_tree(Path::new(directory))).count() == 0
     }
+}
+
+/// Groups below `parent` that are older than `age`, by their names.
+pub(crate) fn older_than(age: Duration, parent: &str) -> Vec<String> {
+    let Some(Hierarchy::Legacy { mount_point, .. } | Hierarchy::Unified { mount_point }) =
+        mounted().into_iter().next()
+    else {
+        return Vec::new();
+    };
+    let is_old = |directory: &PathBuf| {
+        let made = fs::metadata(directory).and_then(|metadata| metadata.modified());
+        made.is_ok_and(|made| made.elapsed().is_ok_and(|elapsed| elapsed >= age))
+    };
+    let directories = child_directories(&mount_point.join(parent));
+    let name = |directory: PathBuf| Some(directory.file_name()?.to_str()?.to_owned());
+    directories.into_iter().filter(is_old).filter_map(name).collect()
 }
 
 /// Whether this host can give a cgroup real-time processor time: version 1 alone can.

@@ -26,12 +26,17 @@ pub(super) fn open(plans: &[MountPlan], group: Option<&Group>) -> Chapter<Option
     let (true, Some(group)) = (plans.iter().any(|plan| plan.kind == MountKind::Cgroup), group) else {
         return Ok(None);
     };
+    of_group(group).map(Some)
+}
+
+/// Opens the directories.
+pub(super) fn of_group(group: &Group) -> Chapter<View> {
     let mut view = View { legacy: Vec::new(), unified: None };
     for legacy in &group.legacy {
         view.legacy.push((legacy.clone(), copy(&legacy.directory)?));
     }
     view.unified = group.unified.as_deref().map(copy).transpose()?;
-    Ok(Some(view))
+    Ok(view)
 }
 
 fn copy(directory: &str) -> Chapter<OwnedFd> {

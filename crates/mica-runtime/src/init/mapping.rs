@@ -62,9 +62,10 @@ impl Provision {
         self.next("/")
     }
 
-    /// `/dev`, filled; `None` when the plan has none of its own.
-    pub(super) fn dev(&mut self, plans: &[MountPlan]) -> Chapter<Option<OwnedFd>> {
-        dev_plan(plans).map(|plan| self.next(&plan.destination)).transpose()
+    /// `/dev`, filled, when the plan has one of its own.
+    pub(super) fn dev(&mut self, plans: &[MountPlan]) -> Chapter<mounts::Ready> {
+        let Some(plan) = dev_plan(plans) else { return Ok(mounts::Ready::default()) };
+        Ok(mounts::Ready::one(plan, self.next(&plan.destination)?))
     }
 
     /// As [`mounts::open_sources`].

@@ -4,6 +4,7 @@
 //! container's only by descriptors resolved inside its root. Nothing is undone on failure: the
 //! process ends, and its namespaces with it.
 
+pub(crate) mod ahead;
 mod cgroups;
 mod credentials;
 mod devices;
@@ -22,7 +23,8 @@ mod visit;
 use crate::error::{SetupError, SetupStep};
 use crate::monitor::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX, MESSAGE_ROOT};
 use crate::order::{Birth, ChildOrder, send_with};
-use crate::{NamespaceKind, RootPlan, TerminalSize, cgroup};
+use crate::{MountPlan, NamespaceKind, RootPlan, TerminalSize, cgroup};
+use ahead::Preparations;
 use mapping::Provision;
 use program::Limits;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -70,21 +72,42 @@ fn at(step: SetupStep, subject: impl Into<String>) -> impl FnOnce(Errno) -> Setu
 
 /// Lives the story; ends in the container's program or, with a message, in nothing.
 pub(crate) fn run(order: &[u8], inheritance: Inheritance) -> ! {
-    // A process of the container that may trace must not find the monitor's descriptors here, among
-    // them the one of our own binary in the place of an error stream.
-    let closed = rustix::stdio::dup2_stderr(std::io::stdout())
-        .and_then(|()| mica_sys::process::close_all_but(&inheritance.descriptors()));
+    let closed = leave_the_monitors_files(&inheritance.descriptors());
+    match closed {
+        Ok(()) => tell_of(order, inheritance, Preparations::default()),
+        Err(error) => {
+            report(inheritance.channel.as_fd(), error);
+            mica_sys::process::exit_now(1)
+        }
+    }
+}
+
+/// A process of the container that may trace must not find the monitor's descriptors here, among them the one of
+/// our own binary in the place of an error stream.
+fn leave_the_monitors_files(kept: &[BorrowedFd<'_>]) -> Chapter {
+    rustix::stdio::dup2_stderr(std::io::stdout())
+        .and_then(|()| mica_sys::process::close_all_but(kept))
+        .map_err(at(SetupStep::Streams, ""))
+}
+
+/// The story from its first chapter.
+fn tell_of(order: &[u8], inheritance: Inheritance, preparations: Preparations) -> ! {
     let channel = rustix::io::fcntl_dupfd_cloexec(&inheritance.channel, 3);
-    let error = match closed.map_err(at(SetupStep::Streams, "")).and_then(|()| live(order, inheritance)) {
+    let error = match live(order, inheritance, preparations) {
         Ok(never) => match never {},
         Err(error) => error,
     };
     if let Ok(channel) = channel {
-        let mut message = vec![MESSAGE_FAILED];
-        message.extend(postcard::to_stdvec(&shortened(error)).unwrap_or_default());
-        let _ = send_with(channel.as_fd(), &message, &[]);
+        report(channel.as_fd(), error);
     }
     mica_sys::process::exit_now(1)
+}
+
+/// Tells the monitor why there will be no program.
+fn report(channel: BorrowedFd<'_>, error: SetupError) {
+    let mut message = vec![MESSAGE_FAILED];
+    message.extend(postcard::to_stdvec(&shortened(error)).unwrap_or_default());
+    let _ = send_with(channel, &message, &[]);
 }
 
 /// A subject that came from the container may be of any length; a message may not.
@@ -96,7 +119,11 @@ fn shortened(mut error: SetupError) -> SetupError {
     error
 }
 
-fn live(order: &[u8], inheritance: Inheritance) -> Chapter<std::convert::Infallible> {
+fn live(
+    order: &[u8],
+    inheritance: Inheritance,
+    preparations: Preparations,
+) -> Chapter<std::convert::Infallible> {
     let order: ChildOrder =
         postcard::from_bytes(order).map_err(|_| SetupError::new(SetupStep::Plan, "", Errno::BADMSG))?;
     let Inheritance { channel, streams, entrance, new_cgroup_namespace, joined, target, group } = inheritance;
@@ -106,9 +133,17 @@ fn live(order: &[u8], inheritance: Inheritance) -> Chapter<std::convert::Infalli
     let size = order.terminal_size;
     match (&order.container, target) {
         (Some(birth), _) => {
-            let lent = namespaces::settle(&birth.plan, new_cgroup_namespace, joined)?;
+            let lent = namespaces::join_given(&birth.plan, joined)?;
+            if !preparations.is_settled {
+                namespaces::freshen(new_cgroup_namespace)?;
+            }
+            if !preparations.is_loopback_up && birth.plan.is_new(NamespaceKind::Network) {
+                namespaces::loopback()?;
+            }
+            namespaces::name(&birth.plan)?;
             let provision = order.is_mapped.then(|| Provision::receive(&channel)).transpose()?;
-            let terminal = build(birth, (group.as_ref(), provision, lent), &channel, size)?;
+            let surroundings = Surroundings { group, provision, lent, preparations };
+            let terminal = build(birth, surroundings, &channel, size)?;
             if let Some(terminal) = terminal {
                 streams = terminal::streams(terminal)?;
             }
@@ -131,14 +166,27 @@ fn live(order: &[u8], inheritance: Inheritance) -> Chapter<std::convert::Infalli
     program::become_it(&order, streams, &channel, limits)
 }
 
+/// What a root is built with, besides its plan.
+struct Surroundings {
+    group: Option<cgroup::Group>,
+    provision: Option<Provision>,
+    lent: Vec<OwnedFd>,
+    preparations: Preparations,
+}
+
 /// Builds the file system and moves into it; gives the terminal, if one is wanted.
 fn build(
     birth: &Birth,
-    (group, provision, lent): (Option<&cgroup::Group>, Option<Provision>, Vec<OwnedFd>),
+    Surroundings { group, provision, lent, preparations }: Surroundings,
     channel: &OwnedFd,
     size: Option<TerminalSize>,
 ) -> Chapter<Option<OwnedFd>> {
+    let Preparations { is_settled, null, cgroups, file_systems, .. } = preparations;
     let plan = &birth.plan;
+    if is_settled && plan.mounts.iter().any(MountPlan::hears_of_the_host) {
+        // A forecast is for those who have none; too late to hear anything.
+        return Err(SetupError::new(SetupStep::Plan, "mounts", Errno::INVAL));
+    }
     // Modes are given exactly; the process's own mask is set when it is about to run.
     rustix::process::umask(Mode::empty());
     // Before anything covers them: sources, and a null device that no image could have made.
@@ -146,16 +194,21 @@ fn build(
         None => mounts::open_sources(&plan.mounts, mounts::Moment::BeforePrivacy)?,
         Some(_) => Vec::new(),
     };
-    root::keep_mounts_private()?;
-    let null = devices::open_null()?;
-    let cgroups = cgroups::open(&plan.mounts, group)?;
+    if !is_settled {
+        root::keep_mounts_private()?;
+    }
+    let null = null.map_or_else(devices::open_null, Ok)?;
+    let cgroups = match cgroups {
+        None => cgroups::open(&plan.mounts, group.as_ref())?,
+        ready => ready,
+    };
     let (root, mounted) = match provision {
         None => {
             let late = mounts::open_sources(&plan.mounts, mounts::Moment::Privately)?;
             let sources = early.into_iter().zip(late).map(|(early, late)| early.or(late));
             let sources = mounts::with_lent(sources.collect(), &plan.mounts, lent)?;
             let root = attach_root(root::mount(&birth.root)?, birth, channel)?;
-            let mounted = mounts::mount_all(&root, &plan.mounts, sources, (cgroups, None))?;
+            let mounted = mounts::mount_all(&root, &plan.mounts, sources, (cgroups, file_systems))?;
             devices::make(&root, mounted.dev.as_ref(), &plan.devices)?;
             (root, mounted)
         }

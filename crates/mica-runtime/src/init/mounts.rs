@@ -102,12 +102,46 @@ fn part_of(whole: &OwnedFd, plan: &MountPlan) -> Chapter<Option<OwnedFd>> {
     opened.map(Some).map_err(at(SetupStep::Part, plan.part.clone()))
 }
 
+/// File systems that have been made already and appear nowhere yet, with their plans.
+#[derive(Debug, Default)]
+pub(super) struct Ready(Vec<(MountPlan, OwnedFd)>);
+
+impl Ready {
+    /// Makes what can be made; why something cannot is told when it is needed.
+    pub(super) fn make(plans: Vec<MountPlan>) -> Self {
+        let make = |plan: MountPlan| match &plan.kind {
+            MountKind::FileSystem { name, source, options } => {
+                let made = new_file_system(name, source, options).ok()?;
+                Some((plan, made))
+            }
+            _ => None,
+        };
+        Self(plans.into_iter().filter_map(make).collect())
+    }
+
+    /// Of one plan only.
+    pub(super) fn one(plan: &MountPlan, made: OwnedFd) -> Self {
+        Self(vec![(plan.clone(), made)])
+    }
+
+    /// The one for devices.
+    pub(super) fn dev(&self) -> Option<&OwnedFd> {
+        self.0.iter().find_map(|(plan, made)| plan.is_fresh_dev().then_some(made))
+    }
+
+    /// Gives what was made for exactly this plan away.
+    fn take(&mut self, plan: &MountPlan) -> Option<OwnedFd> {
+        let index = self.0.iter().position(|(known, _)| known == plan)?;
+        Some(self.0.swap_remove(index).1)
+    }
+}
+
 /// Mounts everything; `sources` belong to `plans` one by one.
 pub(super) fn mount_all(
     root: &Root,
     plans: &[MountPlan],
     sources: Vec<Option<OwnedFd>>,
-    (mut cgroups, mut dev): (Option<super::cgroups::View>, Option<OwnedFd>),
+    (mut cgroups, mut ready): (Option<super::cgroups::View>, Ready),
 ) -> Chapter<Mounted> {
     let mut mounted = Mounted::default();
     for (plan, source) in plans.iter().zip(sources) {
@@ -116,8 +150,7 @@ pub(super) fn mount_all(
                 bind(root, plan, &source)?
             }
             (MountKind::FileSystem { name, .. }, _) => {
-                let made = if plan.is_fresh_dev() { dev.take() } else { None };
-                let mount = mount_new(root, plan, made)?;
+                let mount = mount_new(root, plan, ready.take(plan))?;
                 match (name.as_str(), plan.destination.as_str()) {
                     ("tmpfs", "/dev") => mounted.dev = Some(mount),
                     ("devpts", "/dev/pts") => mounted.devpts = Some(mount),
@@ -178,7 +211,7 @@ fn mount_new(root: &Root, plan: &MountPlan, made: Option<OwnedFd>) -> Chapter<Ow
     let failed = |errno| SetupError::new(SetupStep::Mount, plan.destination.clone(), errno);
     let is_kernels =
         matches!(&plan.kind, MountKind::FileSystem { name, .. } if matches!(name.as_str(), "proc" | "sysfs"));
-    let takes_mode = lacks_mode(&plan.kind) && root.open(&plan.destination, Links::Follow).is_ok();
+    let takes_mode = plan.lacks_mode() && root.open(&plan.destination, Links::Follow).is_ok();
     let target = if is_kernels {
         ordinary_directory(root, &plan.destination)?
     } else {
@@ -206,12 +239,6 @@ fn mount_new(root: &Root, plan: &MountPlan, made: Option<OwnedFd>) -> Chapter<Ow
         None => Ok(mount),
         Some(part) => replace_by_part(&mount, &part, &target).map_err(failed),
     }
-}
-
-/// A file system in memory has the mode of the directory that it covers, unless it is told one.
-fn lacks_mode(kind: &MountKind) -> bool {
-    let MountKind::FileSystem { name, options, .. } = kind else { return false };
-    name == "tmpfs" && !options.iter().any(|option| option.starts_with("mode="))
 }
 
 pub(super) fn new_overlay(lowers: &[PathBuf]) -> Result<OwnedFd, Errno> {

@@ -12,11 +12,9 @@ use rustix::thread::{
     LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces,
 };
 
-/// Joins the given namespaces, and prepares the new ones; gives what the containers lend whose mounts were
-/// handed over.
-pub(super) fn settle(
+/// Joins the given namespaces; gives what the containers lend whose mounts were handed over.
+pub(super) fn join_given(
     plan: &ContainerPlan,
-    new_cgroup_namespace: bool,
     joined: Vec<(NamespaceKind, OwnedFd)>,
 ) -> Chapter<Vec<OwnedFd>> {
     let mut wanted = plan.mounts.iter().filter_map(|mount| match &mount.kind {
@@ -41,21 +39,33 @@ pub(super) fn settle(
         move_into_link_name_space(descriptor.as_fd(), Some(link))
             .map_err(at(SetupStep::Namespace, kind.file_name()))?;
     }
-    if new_cgroup_namespace {
+    Ok(lent)
+}
+
+/// Prepares what is new about the namespaces.
+pub(super) fn freshen(is_cgroup_new: bool) -> Chapter {
+    if is_cgroup_new {
         mica_sys::process::new_cgroup_namespace().map_err(at(SetupStep::Namespace, "cgroup"))?;
     }
     // Kernels without keyrings have nothing to hide.
     let _ = mica_sys::process::new_session_keyring();
-    if plan.is_new(NamespaceKind::Network) {
-        mica_sys::network::loopback_up().map_err(at(SetupStep::Loopback, ""))?;
-    }
+    Ok(())
+}
+
+/// Brings the loopback interface of a new network namespace up.
+pub(super) fn loopback() -> Chapter {
+    mica_sys::network::loopback_up().map_err(at(SetupStep::Loopback, ""))
+}
+
+/// Gives the container its names.
+pub(super) fn name(plan: &ContainerPlan) -> Chapter {
     if let Some(name) = &plan.hostname {
         rustix::system::sethostname(name.as_bytes()).map_err(at(SetupStep::Hostname, name))?;
     }
     if let Some(name) = &plan.domain_name {
         rustix::system::setdomainname(name.as_bytes()).map_err(at(SetupStep::Hostname, name))?;
     }
-    Ok(lent)
+    Ok(())
 }
 
 /// The kind of file system that lives in memory (statfs(2)).

@@ -47,7 +47,7 @@ fn furnish(root: BorrowedFd<'_>, place: &Path, mut plans: Vec<MountPlan>) -> Cha
     })?;
     let root = attach(root, place)?;
     for (plan, source) in plans.into_iter().zip(sources) {
-        match mounts::mount_all(&root, &[plan], vec![source], (None, None)) {
+        match mounts::mount_all(&root, &[plan], vec![source], (None, Default::default())) {
             Err(error) if error.errno == Errno::ROFS.raw_os_error() => {}
             other => drop(other?),
         }

@@ -1,5 +1,6 @@
 //! From an order to a running program: run directory, cgroups, streams, clone, and the wait for exec.
 
+use super::ahead::{Ahead, Waiting};
 use super::now;
 use crate::error::{SetupError, SetupStep};
 use crate::init::{self, Inheritance};
@@ -42,6 +43,8 @@ pub(super) struct Nursery {
     warnings: Vec<String>,
     /// See [`crate::StartPlan::held`].
     held: Vec<OwnedFd>,
+    /// The child, if it is there already.
+    early: Option<Waiting>,
 }
 
 /// The run directory as its monitor holds it.
@@ -141,6 +144,7 @@ impl Nursery {
             target: None,
             warnings: Vec::new(),
             held: Vec::new(),
+            early: None,
         }
     }
 
@@ -148,7 +152,7 @@ impl Nursery {
     pub(super) fn prepare(
         order: &MonitorOrder,
         mut descriptors: Vec<OwnedFd>,
-        hierarchies: Vec<cgroup::Hierarchy>,
+        (hierarchies, early): (Vec<cgroup::Hierarchy>, Option<Ahead>),
     ) -> Result<Self, SetupError> {
         let mut nursery = Self::empty();
         match &order.job {
@@ -157,16 +161,14 @@ impl Nursery {
                 let joined = job.joined.iter().copied().zip(descriptors).collect();
                 nursery.take_user_namespace(order);
                 nursery.take_namespaces(&job.namespaces, joined)?;
-                let group = cgroup::Group::create(hierarchies, &job.cgroup)?;
-                let entrance = cgroup::apply(&group, &job.resources).and_then(|warnings| {
-                    nursery.warnings = warnings;
-                    cgroup::restrict(&group, &job.device_rules)?;
-                    group.entrance()
-                });
-                nursery.entrance = entrance.inspect_err(|_| {
-                    group.remove();
-                })?;
-                (nursery.group, nursery.is_group_new) = (Some(group), true);
+                let fits =
+                    |early: &Ahead| early.fits(&job.cgroup, nursery.flags, nursery.new_cgroup_namespace);
+                // One that does not fit is gone with its cgroups before others are made.
+                match early.filter(fits) {
+                    Some(early) => nursery.take_over(early, job)?,
+                    None => nursery.make_group(hierarchies, job)?,
+                }
+                nursery.is_group_new = true;
             }
             Job::Exec { group } => {
                 let target = descriptors.pop().ok_or_else(|| lost("the container's pidfd"))?;
@@ -177,6 +179,33 @@ impl Nursery {
             }
         }
         Ok(nursery)
+    }
+
+    /// Takes a child and its cgroups, which get their limits while it waits.
+    fn take_over(&mut self, early: Ahead, job: &ContainerJob) -> Result<(), SetupError> {
+        self.warnings = cgroup::apply(early.group(), &job.resources)?;
+        cgroup::restrict(early.group(), &job.device_rules)?;
+        self.group = Some(early.group().clone());
+        self.early = early.hand_over();
+        Ok(())
+    }
+
+    fn make_group(
+        &mut self,
+        hierarchies: Vec<cgroup::Hierarchy>,
+        job: &ContainerJob,
+    ) -> Result<(), SetupError> {
+        let group = cgroup::Group::create(hierarchies, &job.cgroup)?;
+        let entrance = cgroup::apply(&group, &job.resources).and_then(|warnings| {
+            self.warnings = warnings;
+            cgroup::restrict(&group, &job.device_rules)?;
+            group.entrance()
+        });
+        self.entrance = entrance.inspect_err(|_| {
+            group.remove();
+        })?;
+        self.group = Some(group);
+        Ok(())
     }
 
     fn take_user_namespace(&mut self, order: &MonitorOrder) {
@@ -243,32 +272,17 @@ impl Nursery {
     ) -> Result<Newborn, SetupError> {
         // Descriptors may have run out; the cgroups must not stay then.
         let streams = Streams::open(order).inspect_err(|_| self.abandon(residence))?;
-        let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(|errno| SetupError::new(SetupStep::Streams, "", errno))
-                .inspect_err(|_| self.abandon(residence))?;
-        let unified = self.entrance.unified.take();
-        let forked = fork(self.flags, unified.as_ref().map(AsFd::as_fd));
-        let (pid, pidfd) = match forked {
-            Ok(Fork::Parent { pid, pidfd }) => (pid, pidfd),
-            Ok(Fork::Child) => init::run(
-                child_order,
-                Inheritance {
-                    channel: theirs,
-                    streams: streams.theirs,
-                    entrance: self.entrance,
-                    new_cgroup_namespace: self.new_cgroup_namespace,
-                    joined: self.joined,
-                    target: self.target,
-                    group: self.group,
-                },
-            ),
-            Err(errno) => {
-                self.abandon(residence);
-                return Err(SetupError::new(SetupStep::Clone, "", errno));
+        let Streams { ours: our_streams, theirs } = streams;
+        let born = match self.early.take() {
+            Some(child) => {
+                // If it could not be told it has ended: the channel says why, or is at its end.
+                let told = child.brief(child_order, &theirs, &self.joined);
+                drop(theirs);
+                Ok((child, told))
             }
+            None => self.bear(child_order, theirs).map(|child| (child, Ok(()))),
         };
-        drop((theirs, streams.theirs));
+        let (Waiting { pid, pidfd, channel: ours }, told) = born.inspect_err(|_| self.abandon(residence))?;
         // Now, because a short-lived program may be gone when the start is known to have succeeded. One that
         // belongs to a user namespace goes with that.
         let is_kept = self.flags.contains(NamespaceFlags::NETWORK) && order.mapped_root.is_none();
@@ -280,9 +294,13 @@ impl Nursery {
             Ok(started_at)
         });
         self.held.clear();
-        match written.and_then(|started_at| await_exec(&ours).map(|sent| (started_at, sent))) {
+        let began = written.and_then(|started_at| {
+            let sent = await_exec(&ours)?;
+            told.map(|()| (started_at, sent))
+        });
+        match began {
             Ok((started_at, Sent { terminal, root })) => {
-                let [stdin, stdout, stderr] = streams.ours;
+                let [stdin, stdout, stderr] = our_streams;
                 Ok(Newborn {
                     pid,
                     pidfd,
@@ -306,6 +324,30 @@ impl Nursery {
                 self.abandon(residence);
                 Err(error)
             }
+        }
+    }
+
+    /// Makes the process; its streams are closed here.
+    fn bear(&mut self, child_order: &[u8], streams: [Option<OwnedFd>; 3]) -> Result<Waiting, SetupError> {
+        let failed = |step| move |errno| SetupError::new(step, "", errno);
+        let (channel, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(failed(SetupStep::Streams))?;
+        let unified = self.entrance.unified.take();
+        match fork(self.flags, unified.as_ref().map(AsFd::as_fd)).map_err(failed(SetupStep::Clone))? {
+            Fork::Parent { pid, pidfd } => Ok(Waiting { pid, pidfd, channel }),
+            Fork::Child => init::run(
+                child_order,
+                Inheritance {
+                    channel: theirs,
+                    streams,
+                    entrance: std::mem::take(&mut self.entrance),
+                    new_cgroup_namespace: self.new_cgroup_namespace,
+                    joined: std::mem::take(&mut self.joined),
+                    target: self.target.take(),
+                    group: self.group.take(),
+                },
+            ),
         }
     }
 
@@ -355,7 +397,8 @@ fn lost(what: &str) -> SetupError {
     SetupError::new(SetupStep::Plan, what, Errno::BADMSG)
 }
 
-fn flag(kind: NamespaceKind) -> Option<NamespaceFlags> {
+/// What clone3(2) is told of a new namespace.
+pub(super) fn flag(kind: NamespaceKind) -> Option<NamespaceFlags> {
     Some(match kind {
         NamespaceKind::Mount => NamespaceFlags::MOUNT,
         NamespaceKind::Pid => NamespaceFlags::PID,

@@ -3,6 +3,7 @@
 //! It holds the pipes or the terminal, writes the log, waits, and records the end. It does one
 //! thing at a time in one thread; whoever started the container may come and go.
 
+mod ahead;
 mod birth;
 mod client;
 mod end;
@@ -16,8 +17,10 @@ mod vigil;
 mod watch_set;
 
 use crate::error::SetupError;
-use crate::order::{self, Job, MonitorOrder, StartedMessage};
+use crate::launcher::default_cgroup;
+use crate::order::{self, Job, MonitorOrder, Received, StartedMessage};
 use crate::{Companion, MakeCompanion, cgroup};
+use ahead::Ahead;
 pub(crate) use birth::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX, MESSAGE_ROOT, MESSAGE_TERMINAL};
 use birth::{Nursery, Residence};
 pub(crate) use end::remove_group;
@@ -44,20 +47,28 @@ pub(crate) fn main(name: &CStr, make_companion: MakeCompanion) -> ExitCode {
     let _ = rustix::thread::set_name(name);
     let Ok(socket) = settle_down() else { return ExitCode::from(1) };
     // While the caller still makes its plan.
-    let hierarchies = if name == c"mica-monitor" { cgroup::mounted() } else { Vec::new() };
-    match order::receive(&socket) {
-        Ok(Some((mut order, child_order, mut descriptors))) => {
-            let companion = companion(&mut order, &mut descriptors, make_companion);
-            let vigil = Vigil::new(&mut order);
-            let surroundings = Surroundings { descriptors, companion, hierarchies, vigil };
-            match run(socket, &order, child_order, surroundings) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(_) => ExitCode::from(1),
+    let is_container = name == c"mica-monitor";
+    let hierarchies = if is_container { cgroup::mounted() } else { Vec::new() };
+    let mut early = None;
+    loop {
+        match order::receive(&socket) {
+            Ok(Some(Received::Forecast(forecast))) => {
+                let id = std::env::args().nth(1).unwrap_or_default();
+                early = Ahead::begin(default_cgroup(&id), forecast, &hierarchies);
             }
+            Ok(Some(Received::Order(mut order, child_order, mut descriptors))) => {
+                let companion = companion(&mut order, &mut descriptors, make_companion);
+                let vigil = Vigil::new(&mut order);
+                let surroundings = Surroundings { descriptors, companion, hierarchies, vigil, early };
+                return match run(socket, &order, child_order, surroundings) {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(_) => ExitCode::from(1),
+                };
+            }
+            // The caller changed its mind: nothing was made that would stay.
+            Ok(None) => return ExitCode::SUCCESS,
+            Err(_) => return ExitCode::from(1),
         }
-        // The caller changed its mind: nothing was made, nothing is left.
-        Ok(None) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(1),
     }
 }
 
@@ -91,15 +102,16 @@ struct Surroundings {
     companion: Option<Box<dyn Companion>>,
     hierarchies: Vec<cgroup::Hierarchy>,
     vigil: Option<Vigil>,
+    early: Option<Ahead>,
 }
 
 fn run(
     socket: UnixStream,
     order: &MonitorOrder,
     child_order: Vec<u8>,
-    Surroundings { descriptors, companion, hierarchies, vigil }: Surroundings,
+    Surroundings { descriptors, companion, hierarchies, vigil, early }: Surroundings,
 ) -> Result<(), SetupError> {
-    match begin(order, child_order, (descriptors, hierarchies)) {
+    match begin(order, child_order, descriptors, (hierarchies, early)) {
         Ok((mut relay, lives)) => {
             (relay.companion, relay.vigil) = (companion, vigil);
             watch(socket, order, relay, lives);
@@ -117,7 +129,8 @@ fn run(
 fn begin(
     order: &MonitorOrder,
     child_order: Vec<u8>,
-    (descriptors, hierarchies): (Vec<OwnedFd>, Vec<cgroup::Hierarchy>),
+    descriptors: Vec<OwnedFd>,
+    (hierarchies, early): (Vec<cgroup::Hierarchy>, Option<Ahead>),
 ) -> Result<(Relay, Lives), SetupError> {
     let residence = match &order.job {
         Job::Container(job) => Some(Residence::open(&job.run_directory)?),
@@ -125,7 +138,8 @@ fn begin(
     };
     let mut lives = Lives::new(order, &descriptors);
     let born = Log::open(&order.log).and_then(|log| {
-        let nursery = Nursery::prepare(order, descriptors, hierarchies)?;
+        let early = early.filter(|_| ahead::can_be_told(&child_order));
+        let nursery = Nursery::prepare(order, descriptors, (hierarchies, early))?;
         Ok((nursery.deliver(order, &child_order, (residence.as_ref(), 0))?, log))
     });
     let (mut newborn, log) = born.inspect_err(|_| {

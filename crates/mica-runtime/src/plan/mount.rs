@@ -93,6 +93,18 @@ impl MountPlan {
         is_tmpfs && self.destination == "/dev"
     }
 
+    /// Whether it is a new file system that can be made without the container's root: one in memory has the mode of
+    /// the directory that it covers, unless it is told one.
+    pub(crate) fn is_independent_of_root(&self) -> bool {
+        matches!(&self.kind, MountKind::FileSystem { .. }) && self.part.is_empty() && !self.lacks_mode()
+    }
+
+    /// Whether its mode is that of the directory that it covers.
+    pub(crate) fn lacks_mode(&self) -> bool {
+        let MountKind::FileSystem { name, options, .. } = &self.kind else { return false };
+        name == "tmpfs" && !options.iter().any(|option| option.starts_with("mode="))
+    }
+
     /// Checks and converts one OCI mount.
     pub(crate) fn from_oci(mount: &Mount) -> Result<Self, PlanError> {
         super::container::refuse_present(&[
