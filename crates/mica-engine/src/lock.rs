@@ -66,9 +66,18 @@ pub(crate) fn is_held(path: &Path) -> bool {
 
 /// Waits for the lock on a directory that several may hold together; `None` if it is not there any more.
 pub(crate) fn shared_directory(path: &Path) -> Result<Option<File>> {
+    await_directory(path, FlockOperation::LockShared)
+}
+
+/// Waits for the exclusive lock on a directory; `None` if it is not there any more.
+pub(crate) fn exclusive_directory(path: &Path) -> Result<Option<File>> {
+    await_directory(path, FlockOperation::LockExclusive)
+}
+
+fn await_directory(path: &Path, operation: FlockOperation) -> Result<Option<File>> {
     let Some(directory) = open_directory(path)? else { return Ok(None) };
     loop {
-        match flock(&directory, FlockOperation::LockShared) {
+        match flock(&directory, operation) {
             Ok(()) => break,
             Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(Error::io("lock", path, errno.into())),

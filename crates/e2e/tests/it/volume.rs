@@ -2,6 +2,7 @@
 
 use e2e::World;
 use std::fs;
+use std::time::Duration;
 
 #[test]
 #[ignore = "needs root"]
@@ -186,4 +187,30 @@ fn privileged_a_volume_in_memory_is_shared_as_long_as_somebody_has_it() {
     world.mica(["rm", "-f", "second", "third"]).success();
     run("later", &["-v", "memory:/later"]);
     assert_eq!(exec("later", "ls /later"), "", "memory without anybody is gone");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_containers_that_start_at_once_have_the_same_volumes_in_memory() {
+    let world = World::with_busybox();
+    for name in ["one", "two"] {
+        let words = ["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m", name];
+        world.mica(words).success();
+    }
+    let names: Vec<String> = (0..8).map(|number| format!("box{number}")).collect();
+    for (name, volumes) in names.iter().zip([["one:/1", "two:/2"], ["two:/2", "one:/1"]].iter().cycle()) {
+        let words = ["create", "--name", name, "-v", volumes[0], "-v", volumes[1], "busybox"];
+        world.mica(words.into_iter().chain(["sleep", "1000"])).success();
+    }
+    let mut starts: Vec<_> = names.iter().map(|name| world.invoke(["start", name]).spawn()).collect();
+    for start in &mut starts {
+        start.wait(Duration::from_secs(60)).success();
+    }
+    for name in &names {
+        world.mica(["exec", name, "touch", &format!("/1/{name}"), &format!("/2/{name}")]).success();
+    }
+    for name in &names {
+        assert_eq!(world.mica(["exec", name, "ls", "/1"]).success().lines(), names, "of {name}");
+        assert_eq!(world.mica(["exec", name, "ls", "/2"]).success().lines(), names, "of {name}");
+    }
 }

@@ -111,7 +111,8 @@ impl Local {
         definition: &Definition,
         options: &StartOptions,
     ) -> Result<Started> {
-        let launched = self.start_plan(record, definition, options).and_then(|(mut plan, warnings)| {
+        let launched = self.lock_volumes_in_memory(definition).and_then(|volume_locks| {
+            let (mut plan, warnings) = self.start_plan(record, definition, options)?;
             // Without it, a start whose command is killed now would be taken for ended by whoever
             // looks before the monitor has said that it runs.
             plan.held = lock.try_clone().ok().map(Into::into);
@@ -120,7 +121,9 @@ impl Local {
             }
             self.announce_volumes(record, definition);
             // The start itself is announced by the monitor, before the end can be.
-            Ok((launcher.start(plan)?, warnings))
+            let started = launcher.start(plan)?;
+            drop(volume_locks);
+            Ok((started, warnings))
         });
         match launched {
             Ok((started, mut warnings)) => {

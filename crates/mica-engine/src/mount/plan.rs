@@ -4,11 +4,12 @@ use super::{MountRecord, MountSource, ReadOnlyReach, VolumeMount, check, tmpfs};
 use crate::Local;
 use crate::container::record::{Definition, Record};
 use crate::error::{Error, Result};
+use crate::lock;
 use crate::volume::{self, VolumeSource};
 use mica_runtime::{JoinedNamespace, NamespaceKind, OF_CONTAINER};
 use oci_spec::runtime::{Mount, MountBuilder, Spec};
-use std::collections::HashMap;
-use std::fs::DirBuilder;
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -72,12 +73,31 @@ impl Local {
         Ok(mounts.into_iter().map(|mount| mount.mount).collect())
     }
 
+    /// Locks of the volumes in memory that a container is about to have. Two that start at once would each find
+    /// nobody who has it already: whoever comes second waits until the first one has, and borrows from that.
+    pub(crate) fn lock_volumes_in_memory(&self, definition: &Definition) -> Result<Vec<File>> {
+        let mut names = BTreeSet::new();
+        for volume in definition.mounts.iter().filter_map(MountRecord::volume) {
+            if self.is_in_memory(volume)? {
+                names.insert(&volume.name);
+            }
+        }
+        // By name, so that two who want the same two do not wait for each other.
+        let locks =
+            names.into_iter().map(|name| lock::exclusive_directory(self.disk.volume(name).directory()));
+        locks.filter_map(Result::transpose).collect()
+    }
+
+    fn is_in_memory(&self, volume: &VolumeMount) -> Result<bool> {
+        let source = self.volume_source(&volume.name)?;
+        Ok(matches!(source, VolumeSource::FileSystem { kind, .. } if kind == "tmpfs"))
+    }
+
     /// A volume in memory that a running container has: as long as one does, all have the same.
     fn borrowed(&self, record: &MountRecord) -> Result<Option<UserMount>> {
         let Some(volume) = record.volume() else { return Ok(None) };
-        match self.volume_source(&volume.name)? {
-            VolumeSource::FileSystem { kind, .. } if kind == "tmpfs" => {}
-            _ => return Ok(None),
+        if !self.is_in_memory(volume)? {
+            return Ok(None);
         }
         // The database is let go of before each of them is looked up in it.
         let all = volume::mounts_by_container(&self.database())?;

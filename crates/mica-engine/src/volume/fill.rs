@@ -6,10 +6,10 @@ use crate::container::changes::top_first;
 use crate::container::record::Definition;
 use crate::disk::VolumeDisk;
 use crate::error::{Error, Result};
+use crate::lock;
 use crate::mount::VolumeMount;
 use mica_snapshot::{OverlayMount, archive};
-use rustix::fs::{FlockOperation, Mode, OFlags, ResolveFlags, flock, openat2};
-use std::fs::File;
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -49,12 +49,8 @@ fn fill(root: &OwnedFd, place: &str, volume: &VolumeMount, (data, disk): (&Path,
         return Ok(());
     }
     let fail = |source| Error::io("fill the volume", data, source);
-    let lock = File::open(disk.directory()).map_err(fail)?;
-    while let Err(errno) = flock(&lock, FlockOperation::LockExclusive) {
-        if errno != rustix::io::Errno::INTR {
-            return Err(fail(errno.into()));
-        }
-    }
+    // One that is removed meanwhile is missed by the mount.
+    let _lock = lock::exclusive_directory(disk.directory())?;
     if !mark.exists() && !is_empty(data)? {
         return Ok(());
     }
