@@ -22,7 +22,7 @@ pub mod tarball;
 pub mod terminal;
 pub mod world;
 
-pub use distribution::{Authority, Demands, Distribution};
+pub use distribution::{Authority, Demands, Distribution, Identity};
 pub use docker_registry::DockerRegistry;
 pub use image_archive::ImageArchive;
 pub use invocation::{Background, Invocation};

@@ -38,7 +38,7 @@ pub use plan::{
     HealthPlan, Hello, JoinedNamespace, JournaldPlan, Limit, LogDriver, LogFilePlan, LogPlan, MountKind,
     MountPlan, NamespaceKind, OF_CONTAINER, Overflow, PlanError, ProcessPlan, Resources, RootPlan,
     SUBPATH_OPTION, StartPlan, StdinPlan, SyslogAddress, SyslogFormat, SyslogPlan, TerminalSize, Throttle,
-    ThrottleKind, holds_capability,
+    ThrottleKind, TlsPlan, holds_capability,
 };
 pub use restart::{
     RestartPlan, RestartPolicy, StopMark, forget_stop, mark_stopped, set_restart_policy, stop_mark,

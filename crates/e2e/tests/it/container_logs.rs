@@ -1,11 +1,13 @@
 //! `mica logs` and the drivers of logs: what a container said, while it runs and after.
 
-use e2e::World;
+use e2e::{Authority, Identity, World};
+use rustix::process::{Pid, Signal};
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -217,6 +219,94 @@ fn privileged_syslog_gets_every_line_and_logs_reads_the_copy() {
         .mica(["logs", "bare"])
         .code(1)
         .stderr_contains("configured logging driver does not support reading");
+}
+
+/// A receiver of openssl's that prints what it is sent, and gives up by itself.
+struct SecureReceiver {
+    process: Child,
+    printed: BufReader<ChildStdout>,
+    address: String,
+}
+
+impl SecureReceiver {
+    fn new(server: &Identity, more: &[&str]) -> Self {
+        let mut process = Command::new("timeout")
+            .args(["60", "openssl", "s_server", "-accept", "127.0.0.1:0", "-cert"])
+            .arg(&server.certificate)
+            .arg("-key")
+            .arg(&server.key)
+            .args(more)
+            // It ends with its input.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let printed = BufReader::new(process.stdout.take().unwrap());
+        let mut receiver = Self { process, printed, address: String::new() };
+        let line = receiver.line_with("ACCEPT 127.0.0.1:");
+        receiver.address = line.trim().trim_start_matches("ACCEPT ").to_owned();
+        receiver
+    }
+
+    #[track_caller]
+    fn line_with(&mut self, part: &str) -> String {
+        let mut line = String::new();
+        while !line.contains(part) {
+            line.clear();
+            assert!(self.printed.read_line(&mut line).unwrap() > 0, "{part:?} never came");
+        }
+        line
+    }
+}
+
+impl Drop for SecureReceiver {
+    fn drop(&mut self) {
+        // Its timeout passes that on, but could not pass on a KILL.
+        let process = Pid::from_child(&self.process);
+        rustix::process::kill_process(process, Signal::TERM).unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_syslog_over_tls_goes_to_whom_it_is_meant_for_and_to_nobody_else() {
+    let world = World::with_busybox();
+    let authority = Authority::new(&world.scratch().join("authority"));
+    let server = authority.issue("server", "IP:127.0.0.1", 2);
+    let client = authority.issue("client", "DNS:client", 2);
+    let trusted = authority.certificate().display().to_string();
+    let run = |receiver: &SecureReceiver, options: &[String]| {
+        let address = format!("syslog-address=tcp+tls://{}", receiver.address);
+        let mut words = vec!["run", "--rm", "--log-driver", "syslog", "--log-opt", &address];
+        words.extend(["--log-opt", "tag=web"]);
+        options.iter().for_each(|option| words.extend(["--log-opt", option]));
+        world.mica(words.into_iter().chain(["busybox", "echo", "hello"]))
+    };
+    let demands = ["-Verify", "1", "-verify_return_error", "-CAfile", &trusted];
+    let mut strict = SecureReceiver::new(&server, &demands);
+    let known = [
+        format!("syslog-tls-ca-cert={trusted}"),
+        format!("syslog-tls-cert={}", client.certificate.display()),
+        format!("syslog-tls-key={}", client.key.display()),
+        "syslog-format=rfc5424".to_owned(),
+    ];
+    run(&strict, &known).success();
+    let line = strict.line_with(" web - hello");
+    let counted: usize = line.split(' ').next().unwrap().parse().unwrap();
+    assert_eq!(line.split_once(' ').unwrap().1.len(), counted, "{line:?}");
+    // Nobody whom this machine believes has signed that.
+    run(&strict, &[]).code(125).stderr_contains("failed to initialize logging driver: tls: ");
+    let wrong = ["syslog-tls-ca-cert=/no/such/file".to_owned()];
+    run(&strict, &wrong).code(125).stderr_contains("could not read CA certificate \"/no/such/file\"");
+    drop(strict);
+    let stranger = authority.issue("stranger", "DNS:elsewhere", 2);
+    let mut receiver = SecureReceiver::new(&stranger, &[]);
+    run(&receiver, &known[..1]).code(125).stderr_contains("tls: ");
+    run(&receiver, &["syslog-tls-skip-verify=1".to_owned()]).success();
+    assert!(receiver.line_with("]: hello").starts_with("<30>"));
+    world.mica(["ps", "-aq"]).success().stdout_is("");
 }
 
 #[test]

@@ -278,8 +278,8 @@ impl Relay {
         if let Some((descriptor, flags)) = self.oom.as_ref().map(OomWatch::descriptor) {
             set.add(Watched::Oom, descriptor, flags);
         }
-        for receiver in self.log.backlog() {
-            set.add(Watched::Log, receiver, PollFlags::OUT);
+        for (receiver, flags) in self.log.backlog() {
+            set.add(Watched::Log, receiver, flags);
         }
         if let Some((descriptor, flags)) = self.vigil.as_ref().and_then(Vigil::descriptor) {
             set.add(Watched::Probe, descriptor, flags);

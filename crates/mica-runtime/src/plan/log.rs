@@ -73,6 +73,23 @@ pub enum SyslogAddress {
     Udp(SocketAddr),
     /// A port for connections.
     Tcp(SocketAddr),
+    /// A port for connections that are secured by TLS.
+    Tls(TlsPlan),
+}
+
+/// A server that is spoken to by TLS, whom to believe, and who we are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsPlan {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The name, or address, that its certificate must be for.
+    pub server_name: String,
+    /// Certificates of authorities that are believed besides those of the machine.
+    pub authorities: Option<PathBuf>,
+    /// Our own certificate, and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Any certificate will do.
+    pub is_unverified: bool,
 }
 
 /// How a syslog message is written.

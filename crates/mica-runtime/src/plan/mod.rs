@@ -16,7 +16,7 @@ pub use capability::{CapabilitySets, holds_capability};
 pub use container::{ContainerPlan, NamespaceKind, PlanError};
 pub use health::{HealthEvents, HealthPlan};
 pub use log::{
-    JournaldPlan, LogDriver, LogFilePlan, LogPlan, Overflow, SyslogAddress, SyslogFormat, SyslogPlan,
+    JournaldPlan, LogDriver, LogFilePlan, LogPlan, Overflow, SyslogAddress, SyslogFormat, SyslogPlan, TlsPlan,
 };
 pub use mount::{MountKind, MountPlan, OF_CONTAINER, SUBPATH_OPTION};
 pub use process::{Limit, ProcessPlan};

@@ -2,7 +2,7 @@
 
 use super::{Kind, Options, Target, refused};
 use crate::error::{Error, Result};
-use mica_runtime::{LogDriver, SyslogAddress, SyslogFormat, SyslogPlan};
+use mica_runtime::{LogDriver, SyslogAddress, SyslogFormat, SyslogPlan, TlsPlan};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 
@@ -17,12 +17,13 @@ pub(super) const KIND: Kind = Kind {
         "syslog-address",
         "syslog-facility",
         "syslog-format",
+        "syslog-tls-ca-cert",
+        "syslog-tls-cert",
+        "syslog-tls-key",
+        "syslog-tls-skip-verify",
         "tag",
     ],
-    unknown: |option| match option.strip_prefix("syslog-tls-") {
-        Some(_) => format!("{option} is not supported: use tcp:// on a trusted network, or a local relay"),
-        None => format!("unknown log opt '{option}' for syslog log driver"),
-    },
+    unknown: |option| format!("unknown log opt '{option}' for syslog log driver"),
     plan,
     readable: None,
 };
@@ -39,7 +40,7 @@ const FACILITIES: [&str; 24] = [
 fn plan(options: &Options, target: &Target<'_>) -> Result<Option<LogDriver>> {
     let option = |name: &str| options.get(name).map_or("", String::as_str);
     let plan = SyslogPlan {
-        address: address(option("syslog-address"))?,
+        address: address(option("syslog-address"), options)?,
         facility: facility(option("syslog-facility"))?,
         format: format(option("syslog-format"))?,
         tag: target.identity.tag.clone(),
@@ -48,7 +49,7 @@ fn plan(options: &Options, target: &Target<'_>) -> Result<Option<LogDriver>> {
     Ok(Some(LogDriver::Syslog(plan)))
 }
 
-fn address(typed: &str) -> Result<SyslogAddress> {
+fn address(typed: &str, options: &Options) -> Result<SyslogAddress> {
     if typed.is_empty() {
         return Ok(SyslogAddress::Local);
     }
@@ -68,14 +69,29 @@ fn address(typed: &str) -> Result<SyslogAddress> {
         });
     }
     match scheme {
-        "udp" => resolve(scheme, rest, typed).map(SyslogAddress::Udp),
-        "tcp" => resolve(scheme, rest, typed).map(SyslogAddress::Tcp),
-        _ => Err(Error::Unsupported { what: "syslog over TLS is not supported".to_owned() }),
+        "udp" => resolve(scheme, rest, typed).map(|(address, _)| SyslogAddress::Udp(address)),
+        "tcp" => resolve(scheme, rest, typed).map(|(address, _)| SyslogAddress::Tcp(address)),
+        _ => secure(resolve(scheme, rest, typed)?, options).map(SyslogAddress::Tls),
     }
 }
 
-/// `HOST[:PORT]`, where the host may be `[IPv6]`.
-fn resolve(scheme: &str, typed: &str, whole: &str) -> Result<SocketAddr> {
+/// What docker's options say of TLS. Files are looked for as its daemon does, which is in no directory.
+fn secure((address, server_name): (SocketAddr, String), options: &Options) -> Result<TlsPlan> {
+    let file = |name: &str| {
+        let typed = options.get(name).filter(|typed| !typed.is_empty())?;
+        Some(Path::new("/").join(typed))
+    };
+    let identity = match (file("syslog-tls-cert"), file("syslog-tls-key")) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        _ => return Err(Error::invalid("syslog-tls-cert and syslog-tls-key need each other")),
+    };
+    let is_unverified = options.contains_key("syslog-tls-skip-verify");
+    Ok(TlsPlan { address, server_name, authorities: file("syslog-tls-ca-cert"), identity, is_unverified })
+}
+
+/// `HOST[:PORT]`, where the host may be `[IPv6]`: the address, and the host as it was typed.
+fn resolve(scheme: &str, typed: &str, whole: &str) -> Result<(SocketAddr, String)> {
     let typed = typed.trim_end_matches('/');
     let (host, port) = match typed.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port),
@@ -89,7 +105,8 @@ fn resolve(scheme: &str, typed: &str, whole: &str) -> Result<SocketAddr> {
         return Err(invalid());
     }
     let unknown = || refused(format!("dial {scheme}: lookup {host}: no such host"));
-    (host, port).to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(unknown)
+    let address = (host, port).to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(unknown)?;
+    Ok((address, host.to_owned()))
 }
 
 /// By name or by number; the daemon's own where nothing is asked for.
@@ -121,13 +138,38 @@ mod tests {
 
     #[test]
     fn addresses_have_a_port_by_themselves() {
-        let port = |text: &str| address(text).map_err(|error| error.to_string());
+        let port = |text: &str| address(text, &Options::default()).map_err(|error| error.to_string());
         assert_eq!(port("udp://127.0.0.1"), Ok(SyslogAddress::Udp(([127, 0, 0, 1], 514).into())));
         assert_eq!(port("tcp://127.0.0.1:1514"), Ok(SyslogAddress::Tcp(([127, 0, 0, 1], 1514).into())));
         assert_eq!(port("udp://[::1]:5"), Ok(SyslogAddress::Udp("[::1]:5".parse().unwrap())));
         assert_eq!(port("udp://[::1]"), Ok(SyslogAddress::Udp("[::1]:514".parse().unwrap())));
         assert!(port("tcp://a:b:c").unwrap_err().contains("invalid port"));
-        assert!(port("tcp+tls://127.0.0.1").is_err());
+    }
+
+    #[test]
+    fn tls_is_told_whom_to_believe_and_who_we_are() {
+        let plan = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            match address("tcp+tls://localhost:6514", &pairs.collect::<Options>()) {
+                Ok(SyslogAddress::Tls(plan)) => Ok(plan),
+                other => Err(format!("{other:?}")),
+            }
+        };
+        let plain = plan(&[]).unwrap();
+        assert_eq!((plain.server_name.as_str(), plain.address.port()), ("localhost", 6514));
+        assert!(!plain.is_unverified && plain.identity.is_none() && plain.authorities.is_none());
+        let full = plan(&[
+            ("syslog-tls-ca-cert", "/ca"),
+            ("syslog-tls-cert", "cert"),
+            ("syslog-tls-key", "/key"),
+            // docker looks at whether it is there and at nothing else.
+            ("syslog-tls-skip-verify", "false"),
+        ]);
+        let full = full.unwrap();
+        assert_eq!(full.authorities, Some("/ca".into()));
+        assert_eq!(full.identity, Some(("/cert".into(), "/key".into())));
+        assert!(full.is_unverified);
+        assert!(plan(&[("syslog-tls-key", "/key")]).unwrap_err().contains("need each other"));
     }
 
     #[test]

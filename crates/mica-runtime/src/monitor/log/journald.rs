@@ -5,6 +5,7 @@ use super::{Driver, Piece, Stream};
 use crate::error::{SetupError, SetupStep};
 use crate::order::send_with;
 use crate::{JournaldPlan, SyslogAddress};
+use rustix::event::PollFlags;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
@@ -72,7 +73,7 @@ impl Driver for Journald {
         self.outbox.flush();
     }
 
-    fn backlog(&self) -> Option<BorrowedFd<'_>> {
+    fn backlog(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         self.outbox.backlog()
     }
 

@@ -12,6 +12,7 @@ mod outbox;
 mod syslog;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use file::identity;
 pub(crate) use file::{COMPRESS_NAME, compress};
@@ -20,6 +21,7 @@ use crate::error::SetupError;
 use crate::{LogDriver, LogPlan};
 use mica_model::Timestamp;
 use mica_model::frame::FrameKind;
+use rustix::event::PollFlags;
 use std::fmt::{Debug, Write};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -41,8 +43,8 @@ trait Driver: Debug {
     /// Puts away what was taken, as far as that can be done without waiting.
     fn flush(&mut self);
 
-    /// What to wait for until it can be written to, while there is more to put away.
-    fn backlog(&self) -> Option<BorrowedFd<'_>> {
+    /// What to wait for, while there is more to put away.
+    fn backlog(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         None
     }
 
@@ -193,8 +195,8 @@ impl Log {
         }
     }
 
-    /// The receivers that are behind; to be flushed when they can be written to.
-    pub(super) fn backlog(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    /// The receivers that are behind; to be flushed when what they are waited for has come.
+    pub(super) fn backlog(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         self.drivers.iter().filter_map(|driver| driver.backlog())
     }
 

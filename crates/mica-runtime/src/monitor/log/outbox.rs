@@ -6,6 +6,7 @@
 //! no container stops because nobody listens.
 
 use super::Log;
+use super::tls::{Security, Session};
 use crate::{Overflow, SyslogAddress};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 const QUEUE_LENGTH_MAX: usize = 64 << 10;
 
 /// How long the first connection may take.
-const CONNECT_PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a receiver that is gone is left alone.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -35,7 +36,8 @@ const LOCAL_SOCKETS: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"]
 #[derive(Debug)]
 pub(super) struct Outbox {
     address: SyslogAddress,
-    socket: Option<OwnedFd>,
+    security: Option<Security>,
+    line: Option<Line>,
     queue: VecDeque<Vec<u8>>,
     /// How much of the first one has gone.
     sent: usize,
@@ -46,18 +48,49 @@ pub(super) struct Outbox {
     oversized: fn(&OwnedFd, &[u8]) -> Result<(), Errno>,
 }
 
+/// A connection to a receiver.
+#[derive(Debug)]
+enum Line {
+    Plain(OwnedFd),
+    Secure(Box<Session>),
+}
+
+/// Why a receiver cannot be reached.
+#[derive(Debug)]
+pub(super) enum Unreachable {
+    /// The kernel says so.
+    System(Errno),
+    /// There is no trust between the two.
+    Insecure(String),
+}
+
+impl From<Errno> for Unreachable {
+    fn from(errno: Errno) -> Self {
+        Self::System(errno)
+    }
+}
+
 impl Outbox {
     /// Connects, so that a receiver that is missing from the start is an error.
     pub(super) fn open(
         address: &SyslogAddress,
         overflow: Overflow,
         oversized: fn(&OwnedFd, &[u8]) -> Result<(), Errno>,
-    ) -> Result<Self, Errno> {
+    ) -> Result<Self, Unreachable> {
+        let security = match address {
+            SyslogAddress::Tls(plan) => Some(Security::of(plan).map_err(Unreachable::Insecure)?),
+            _ => None,
+        };
         let socket = dial(address)?;
         await_connection(&socket)?;
+        let mut line = Line::over(socket, security.as_ref()).map_err(Unreachable::Insecure)?;
+        if let Line::Secure(session) = &mut line {
+            agree(session)?;
+        }
         Ok(Self {
             address: address.clone(),
-            socket: Some(socket),
+            security,
+            line: Some(line),
             queue: VecDeque::new(),
             sent: 0,
             queued_bytes: 0,
@@ -84,30 +117,40 @@ impl Outbox {
 
     /// Sends what can be sent now.
     pub(super) fn flush(&mut self) {
+        self.flush_queue();
+        if let Some(Line::Secure(session)) = &mut self.line
+            && session.exchange().is_err()
+        {
+            (self.line, self.sent) = (None, 0);
+        }
+    }
+
+    fn flush_queue(&mut self) {
         loop {
-            if !self.queue.is_empty() && self.socket.is_none() && !self.reconnect() {
+            if !self.queue.is_empty() && self.line.is_none() && !self.reconnect() {
                 (self.sent, self.queued_bytes) = (0, 0);
                 return self.queue.clear();
             }
-            let (Some(message), Some(socket)) = (self.queue.front(), &self.socket) else { return };
-            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            match send(socket, &message[self.sent..], flags) {
+            let (Some(message), Some(line)) = (self.queue.front(), &mut self.line) else { return };
+            match line.send(&message[self.sent..]) {
                 Ok(length) if self.sent + length < message.len() => self.sent += length,
                 Ok(_) => self.forget_first(),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN | Errno::NOBUFS) => return,
                 // Of a port that nobody listened on when the message before was sent.
                 Err(Errno::CONNREFUSED) if matches!(self.address, SyslogAddress::Udp(_)) => {
-                    if send(socket, message, flags) != Err(Errno::AGAIN) {
+                    if line.send(message) != Err(Errno::AGAIN) {
                         self.forget_first();
                     }
                 }
                 Err(Errno::MSGSIZE) => {
-                    let _ = (self.oversized)(socket, message);
+                    if let Line::Plain(socket) = line {
+                        let _ = (self.oversized)(socket, message);
+                    }
                     self.forget_first();
                 }
                 // What was half sent is sent again in full: the other end has not read a whole one.
-                Err(_) => (self.socket, self.sent) = (None, 0),
+                Err(_) => (self.line, self.sent) = (None, 0),
             }
         }
     }
@@ -124,13 +167,18 @@ impl Outbox {
             return false;
         }
         self.retry_at = Instant::now() + RETRY_INTERVAL;
-        self.socket = dial(&self.address).ok();
-        self.socket.is_some()
+        let socket = dial(&self.address).ok();
+        self.line = socket.and_then(|socket| Line::over(socket, self.security.as_ref()).ok());
+        self.line.is_some()
     }
 
     /// What to wait for.
-    pub(super) fn backlog(&self) -> Option<BorrowedFd<'_>> {
-        if self.queue.is_empty() { None } else { self.socket.as_ref().map(AsFd::as_fd) }
+    pub(super) fn backlog(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        let is_behind = !self.queue.is_empty();
+        match self.line.as_ref()? {
+            Line::Plain(socket) => is_behind.then(|| (socket.as_fd(), PollFlags::OUT)),
+            Line::Secure(session) => (is_behind || session.has_more()).then(|| session.interest()),
+        }
     }
 
     /// Whether the container's output has to wait.
@@ -144,13 +192,47 @@ impl Outbox {
     }
 }
 
+impl Line {
+    fn over(socket: OwnedFd, security: Option<&Security>) -> Result<Self, String> {
+        match security {
+            Some(security) => Ok(Self::Secure(Box::new(Session::begin(security, socket)?))),
+            None => Ok(Self::Plain(socket)),
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        match self {
+            Self::Plain(socket) => send(socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT),
+            Self::Secure(session) => session.send(bytes),
+        }
+    }
+}
+
+/// Waits until both ends know who the other is.
+fn agree(session: &mut Session) -> Result<(), Unreachable> {
+    let deadline = Instant::now() + CONNECT_PATIENCE;
+    loop {
+        session.exchange().map_err(|reason| Unreachable::Insecure(format!("tls: {reason}")))?;
+        if !session.is_beginning() {
+            return Ok(());
+        }
+        let timeout = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
+        let (socket, flags) = session.interest();
+        match poll(&mut [PollFd::from_borrowed_fd(socket, flags)], timeout.as_ref()) {
+            Ok(0) => return Err(Errno::TIMEDOUT.into()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
 /// Flushes `log` until nothing is left, or nothing has moved for `patience`.
 pub(super) fn settle(log: &mut Log, patience: Duration) {
     let timeout = Timespec::try_from(patience).ok();
     loop {
         log.flush();
         let mut set: Vec<PollFd<'_>> =
-            log.backlog().map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::OUT)).collect();
+            log.backlog().map(|(socket, flags)| PollFd::from_borrowed_fd(socket, flags)).collect();
         if set.is_empty() || matches!(poll(&mut set, timeout.as_ref()), Ok(0)) {
             return;
         }
@@ -165,6 +247,7 @@ fn dial(address: &SyslogAddress) -> Result<OwnedFd, Errno> {
         SyslogAddress::UnixDatagram(path) => dial_unix(path, SocketType::DGRAM),
         SyslogAddress::Udp(address) => dial_port(*address, SocketType::DGRAM),
         SyslogAddress::Tcp(address) => dial_port(*address, SocketType::STREAM),
+        SyslogAddress::Tls(plan) => dial_port(plan.address, SocketType::STREAM),
     }
 }
 
@@ -196,7 +279,7 @@ fn new_socket(family: AddressFamily, kind: SocketType) -> Result<OwnedFd, Errno>
 
 fn await_connection(socket: &OwnedFd) -> Result<(), Errno> {
     let mut set = [PollFd::new(socket, PollFlags::OUT)];
-    match poll(&mut set, Some(&CONNECT_PATIENCE)) {
+    match poll(&mut set, Timespec::try_from(CONNECT_PATIENCE).ok().as_ref()) {
         Ok(0) => Err(Errno::TIMEDOUT),
         Ok(_) => sockopt::socket_error(socket)?,
         Err(errno) => Err(errno),

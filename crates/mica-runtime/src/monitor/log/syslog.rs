@@ -1,11 +1,12 @@
 //! A syslog daemon: the host's own, or one behind a socket or a port.
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Unreachable};
 use super::{Driver, Piece, Stream};
 use crate::error::{SetupError, SetupStep};
 use crate::{SyslogAddress, SyslogFormat, SyslogPlan};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 
@@ -23,13 +24,15 @@ pub(super) struct Syslog {
     host_name: String,
     process: u32,
     zone: TimeZone,
+    /// Each message says how long it is (RFC 5425), as docker has it of the newer form over TLS.
+    is_counted: bool,
 }
 
 impl Syslog {
     pub(super) fn open(plan: &SyslogPlan) -> Result<Self, SetupError> {
         // UDP has no longer messages, and the others have no limit.
         let outbox = Outbox::open(&plan.address, plan.overflow, |_, _| Err(Errno::MSGSIZE))
-            .map_err(|errno| absent(&plan.address, errno))?;
+            .map_err(|reason| absent(&plan.address, reason))?;
         Ok(Self {
             outbox,
             format: plan.format,
@@ -38,6 +41,8 @@ impl Syslog {
             host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             process: std::process::id(),
             zone: TimeZone::system(),
+            is_counted: matches!(plan.address, SyslogAddress::Tls(_))
+                && matches!(plan.format, SyslogFormat::Rfc5424 | SyslogFormat::Rfc5424Micro),
         })
     }
 
@@ -72,6 +77,10 @@ impl Driver for Syslog {
         let mut message = self.head(piece).into_bytes();
         message.extend_from_slice(piece.text);
         message.push(b'\n');
+        if self.is_counted {
+            let length = format!("{} ", message.len());
+            message.splice(..0, length.into_bytes());
+        }
         self.outbox.push(message);
     }
 
@@ -79,7 +88,7 @@ impl Driver for Syslog {
         self.outbox.flush();
     }
 
-    fn backlog(&self) -> Option<BorrowedFd<'_>> {
+    fn backlog(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         self.outbox.backlog()
     }
 
@@ -93,16 +102,19 @@ impl Driver for Syslog {
 }
 
 /// In docker's words.
-fn absent(address: &SyslogAddress, errno: Errno) -> SetupError {
+fn absent(address: &SyslogAddress, reason: Unreachable) -> SetupError {
+    let told = |subject: String| SetupError { step: SetupStep::LogReceiver, subject, errno: 0 };
+    let errno = match reason {
+        Unreachable::System(errno) => errno,
+        Unreachable::Insecure(words) => return told(words),
+    };
     let subject = match address {
-        SyslogAddress::Local => {
-            let subject = "Unix syslog delivery error".to_owned();
-            return SetupError { step: SetupStep::LogReceiver, subject, errno: 0 };
-        }
+        SyslogAddress::Local => return told("Unix syslog delivery error".to_owned()),
         SyslogAddress::UnixStream(path) => format!("dial unix {}: connect", path.display()),
         SyslogAddress::UnixDatagram(path) => format!("dial unixgram {}: connect", path.display()),
         SyslogAddress::Udp(address) => format!("dial udp {address}: connect"),
         SyslogAddress::Tcp(address) => format!("dial tcp {address}: connect"),
+        SyslogAddress::Tls(plan) => format!("dial tcp {}: connect", plan.address),
     };
     SetupError::new(SetupStep::LogReceiver, subject, errno)
 }
