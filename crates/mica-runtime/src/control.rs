@@ -107,14 +107,40 @@ pub fn note_pause(run_directory: &Path, is_paused: bool) -> Result<(), RuntimeEr
 fn tell(run_directory: &Path, mut frames: Vec<u8>) -> Result<(), RuntimeError> {
     let mut stream = attach(run_directory, &Hello::default())?;
     frames.extend(FrameHeader::new(FrameKind::Detach, 0).encode());
-    stream.write_all(&frames).map_err(|source| RuntimeError::Talk { source })?;
-    stream.read_to_end(&mut Vec::new()).map_err(|source| RuntimeError::Talk { source })?;
-    Ok(())
+    let talk = |source| RuntimeError::Talk { source };
+    stream.set_read_timeout(Some(ANSWER_PATIENCE)).map_err(talk)?;
+    stream.write_all(&frames).map_err(talk)?;
+    match stream.read_to_end(&mut Vec::new()) {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Err(RuntimeError::Unanswered { path: run_directory.to_owned() })
+        }
+        other => other.map(drop).map_err(talk),
+    }
 }
 
 /// Connects to the monitor and waits until it has taken the client in; frames as in
 /// [`mica_model::frame`] follow, the exit frame being the last.
 pub fn attach(run_directory: &Path, hello: &Hello) -> Result<UnixStream, RuntimeError> {
+    let absent = || RuntimeError::NotRunning { path: run_directory.to_owned() };
+    let talk = |source| RuntimeError::Talk { source };
+    let mut stream = connect(run_directory, hello)?;
+    stream.set_read_timeout(Some(ANSWER_PATIENCE)).map_err(talk)?;
+    let mut head = [0; HEADER_LENGTH];
+    stream.read_exact(&mut head).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => RuntimeError::Unanswered { path: run_directory.to_owned() },
+        // The end of the container may come first; then there is nothing to attach to.
+        _ => absent(),
+    })?;
+    stream.set_read_timeout(None).map_err(talk)?;
+    match FrameHeader::decode(head) {
+        Ok(FrameHeader { kind: FrameKind::Started, length: 0 }) => Ok(stream),
+        _ => Err(absent()),
+    }
+}
+
+/// The same for one who does something else first: it may be that nobody ever answers, but whatever
+/// becomes of the monitor, the connection ends no later than that.
+pub fn connect(run_directory: &Path, hello: &Hello) -> Result<UnixStream, RuntimeError> {
     let absent = || RuntimeError::NotRunning { path: run_directory.to_owned() };
     let talk = |source| RuntimeError::Talk { source };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -130,14 +156,11 @@ pub fn attach(run_directory: &Path, hello: &Hello) -> Result<UnixStream, Runtime
     let mut message = vec![body.len() as u8];
     message.extend(body);
     stream.write_all(&message).map_err(talk)?;
-    let mut head = [0; HEADER_LENGTH];
-    // The end of the container may come first; then there is nothing to attach to.
-    stream.read_exact(&mut head).map_err(|_| absent())?;
-    match FrameHeader::decode(head) {
-        Ok(FrameHeader { kind: FrameKind::Started, length: 0 }) => Ok(stream),
-        _ => Err(absent()),
-    }
+    Ok(stream)
 }
+
+/// How long a monitor may take to answer: it does nothing that takes long, but its host may be busy.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Host pids of all processes of the container, nested cgroups included.
 pub fn processes(run_directory: &Path) -> Result<Vec<u32>, RuntimeError> {

@@ -83,6 +83,12 @@ pub enum RuntimeError {
         #[source]
         source: io::Error,
     },
+    /// The monitor lives, but it does not do anything.
+    #[error("the monitor of the container does not answer ({})", path.display())]
+    Unanswered {
+        /// The run directory.
+        path: PathBuf,
+    },
     /// What was to be sent cannot be encoded, or what was received not decoded.
     #[error("{what} could not be encoded")]
     Encode {
@@ -103,7 +109,9 @@ impl RuntimeError {
             Self::Spawn { source } | Self::File { source, .. } | Self::Talk { source } => kind_of(source),
             Self::Running { .. } | Self::NotRunning { .. } | Self::Paused { .. } => ErrorKind::Conflict,
             Self::State { .. } => ErrorKind::DataLoss,
-            Self::Lost | Self::Freeze { .. } | Self::Encode { .. } => ErrorKind::Internal,
+            Self::Lost | Self::Unanswered { .. } | Self::Freeze { .. } | Self::Encode { .. } => {
+                ErrorKind::Internal
+            }
         }
     }
 

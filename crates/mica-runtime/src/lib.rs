@@ -24,7 +24,7 @@ mod stats;
 
 pub use companion::{Companion, CompanionPlan, MakeCompanion};
 pub use control::{
-    attach, cleanup, end_orphan, has_realtime_limits, is_paused, kill, namespace, note_pause, pause,
+    attach, cleanup, connect, end_orphan, has_realtime_limits, is_paused, kill, namespace, note_pause, pause,
     processes, remove_stray_groups, resize, resume, root, update_resources,
 };
 pub use error::{RuntimeError, SetupError, SetupStep};

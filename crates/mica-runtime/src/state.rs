@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// What is known of a container from its run directory alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
     /// Nothing runs: never started, or ended and tidied up.
     Absent,
@@ -39,6 +39,9 @@ pub enum Status {
         /// When it ended.
         finished_at: Timestamp,
     },
+    /// Its monitor has left how it ended here, having found no other place, or was killed when about to start
+    /// it again. [`crate::cleanup`] takes away what is left.
+    Ended(ExitRecord),
     /// Its monitor was killed. Its exit code is lost; [`crate::cleanup`] ends what is left of it.
     Orphaned {
         /// Host pid of its first process.
@@ -105,16 +108,16 @@ impl State {
         (pid, start_ticks): (u32, u64),
         started_at: i64,
         group: cgroup::Group,
-        restarts: u32,
+        (restarts, boot): (u32, &str),
     ) -> Self {
-        let (version, boot) = (STATE_VERSION, boot());
+        let (version, boot) = (STATE_VERSION, boot.to_owned());
         Self { version, pid, start_ticks, started_at, group, restarts, last: None, boot }
     }
 
-    /// What is true between two lives.
-    pub(crate) fn between(group: cgroup::Group, record: &ExitRecord) -> Self {
+    /// What is true between two lives, or after the last one.
+    pub(crate) fn between(group: cgroup::Group, record: &ExitRecord, boot: &str) -> Self {
         let last = Some((record.code, record.oom_killed, record.finished_at));
-        Self { last, ..Self::new((0, 0), record.started_at, group, record.restart_count) }
+        Self { last, ..Self::new((0, 0), record.started_at, group, (record.restart_count, boot)) }
     }
 
     /// Reads a state file; `None` when there is none or nothing in it yet. The flag tells whether a
@@ -156,6 +159,18 @@ pub fn status(run_directory: &Path) -> Result<Status, RuntimeError> {
             let (started_at, finished_at) =
                 (Timestamp::from_nanoseconds(started_at), Timestamp::from_nanoseconds(finished_at));
             Status::Restarting { restarts, code, oom_killed, started_at, finished_at }
+        }
+        Some((State { last: Some((code, oom_killed, finished_at)), restarts, started_at, .. }, false)) => {
+            let (version, error, restart_count) = (1, String::new(), restarts);
+            Status::Ended(ExitRecord {
+                version,
+                code,
+                oom_killed,
+                started_at,
+                finished_at,
+                error,
+                restart_count,
+            })
         }
         Some((state, true)) => Status::Running {
             pid: state.pid,
@@ -248,7 +263,7 @@ mod tests {
     fn an_unlocked_state_is_an_orphan() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(status(directory.path()).unwrap(), Status::Absent);
-        let state = State::new((std::process::id(), 1), 5, cgroup::Group::default(), 2);
+        let state = State::new((std::process::id(), 1), 5, cgroup::Group::default(), (2, &boot()));
         let file = std::fs::File::create(directory.path().join(STATE_FILE)).unwrap();
         assert_eq!(status(directory.path()).unwrap(), Status::Absent, "nothing is in it yet");
         let file = OwnedFd::from(file);
@@ -261,10 +276,15 @@ mod tests {
         let running = Status::Running { pid: state.pid, started_at, restarts: 2 };
         assert_eq!(status(directory.path()).unwrap(), running);
         let record = ExitRecord { code: 7, ..record_of(&state) };
-        State::between(cgroup::Group::default(), &record).write(&file).unwrap();
+        State::between(cgroup::Group::default(), &record, &boot()).write(&file).unwrap();
         let Status::Restarting { code: 7, restarts: 2, .. } = status(directory.path()).unwrap() else {
             panic!("{:?}", status(directory.path()));
         };
+        let unlocked = OwnedFd::from(std::fs::File::create(directory.path().join("left")).unwrap());
+        State::between(cgroup::Group::default(), &record, &boot()).write(&unlocked).unwrap();
+        let left = tempfile::tempdir().unwrap();
+        std::fs::rename(directory.path().join("left"), left.path().join(STATE_FILE)).unwrap();
+        assert_eq!(status(left.path()).unwrap(), Status::Ended(record), "its monitor is gone");
         rustix::fs::ftruncate(&file, 0).unwrap();
         assert_eq!(status(directory.path()).unwrap(), Status::Absent, "its monitor tidies up");
         assert!(is_attended(directory.path()));
@@ -290,7 +310,7 @@ mod tests {
         let file = OwnedFd::from(std::fs::File::create(directory.path().join(STATE_FILE)).unwrap());
         // Our own process, so that only the boot tells that it is another.
         let own = (std::process::id(), start_ticks(std::process::id()).unwrap());
-        let mut state = State::new(own, 5, cgroup::Group::default(), 0);
+        let mut state = State::new(own, 5, cgroup::Group::default(), (0, &boot()));
         state.write(&file).unwrap();
         assert!(matches!(status(directory.path()).unwrap(), Status::Orphaned { alive: true, .. }));
         state.boot = "another".to_owned();

@@ -2,7 +2,8 @@
 
 use crate::fault::check_invariants;
 use e2e::World;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::fs;
 use std::time::Duration;
 
@@ -12,13 +13,12 @@ const LIMIT: Duration = Duration::from_secs(20);
 #[track_caller]
 fn kill_monitor(id: &str) {
     let monitor = monitor_of(id).expect("a monitor");
+    let watched = pidfd_open(monitor, PidfdFlags::empty()).unwrap();
     kill_process(monitor, Signal::KILL).unwrap();
-    let deadline = std::time::Instant::now() + LIMIT;
-    while monitor_of(id).is_some() {
-        assert!(std::time::Instant::now() < deadline, "the monitor does not die");
-        // It is no child of ours, so nothing tells when it is gone.
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    // Its name goes before its locks do.
+    let limit = Timespec::try_from(LIMIT).ok();
+    let ended = poll(&mut [PollFd::new(&watched, PollFlags::IN)], limit.as_ref());
+    assert_eq!(ended, Ok(1), "the monitor does not die");
 }
 
 fn monitor_of(id: &str) -> Option<Pid> {
@@ -212,4 +212,41 @@ fn privileged_a_monitor_whose_limit_of_files_is_lowered_goes_on_and_does_not_spi
     world.mica(["stop", "box"]).success();
     assert_eq!(state(&world, "box"), "exited 3 false 0");
     world.mica(["logs", "box"]).success().stdout_is("ready\nbye\n");
+}
+
+/// Takes every file descriptor from a process that it has not opened yet, for good.
+fn forbid_files(process: Pid) {
+    let limit = rustix::process::Rlimit { current: Some(1), maximum: Some(1) };
+    rustix::process::prlimit(Some(process), rustix::process::Resource::Nofile, limit).unwrap();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_monitor_that_can_open_nothing_is_waited_for_no_longer_than_the_container() {
+    let world = World::with_busybox();
+    let script = "trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done";
+    let box_of = |name: &str, script: &str| {
+        let id = world.mica(["run", "-d", "--name", name, "busybox", "sh", "-c", script]).success().line();
+        world.await_log(name, "ready");
+        forbid_files(monitor_of(&id).unwrap());
+    };
+    box_of("stopped", script);
+    let mut waiting = world.invoke(["wait", "stopped"]).spawn();
+    world.invoke(["stop", "stopped"]).limit(LIMIT).run().success();
+    assert_eq!(state(&world, "stopped"), "exited 3 false 0", "the code is not lost either");
+    waiting.wait(LIMIT).success().stdout_is("3\n");
+    box_of("killed", script);
+    world.invoke(["kill", "killed"]).limit(LIMIT).run().success();
+    assert_eq!(state(&world, "killed"), "exited 137 false 0");
+    box_of("deaf", "trap '' TERM; echo ready; while :; do sleep 0.1; done");
+    world.invoke(["stop", "-t", "1", "deaf"]).limit(LIMIT).run().success();
+    assert_eq!(state(&world, "deaf"), "exited 137 false 0");
+    box_of("removed", script);
+    world.invoke(["rm", "-f", "removed"]).limit(LIMIT).run().success();
+    for name in ["stopped", "killed", "deaf"] {
+        world.mica(["start", name]).success();
+        assert_eq!(world.inspect(name, "{{.State.Status}}"), "running");
+        world.mica(["rm", "-f", name]).success();
+    }
+    check_invariants(&world);
 }

@@ -13,7 +13,7 @@ use crate::mount::MountRecord;
 use mica_api::types::container::{ContainerConfig, ContainerState};
 use mica_api::types::host_config::HostConfig;
 use mica_model::{ContainerId, Timestamp};
-use mica_runtime::Status as Liveness;
+use mica_runtime::{ExitRecord, Status as Liveness};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
@@ -329,13 +329,7 @@ impl Record {
         // A start takes the last exit record away first, so one that is here belongs to this run:
         // the run has ended even while its monitor still tidies up.
         if let Some(exit) = mica_runtime::last_exit(&disk.exit(), disk.run()) {
-            return Observed {
-                finished: Timestamp::from_nanoseconds(exit.finished_at),
-                exit_code: i64::from(exit.code),
-                oom_killed: exit.oom_killed,
-                restarts: exit.restart_count,
-                ..self.observed("exited")
-            };
+            return self.seen_end(&exit);
         }
         match mica_runtime::status(disk.run()) {
             Ok(Liveness::Running { pid, restarts, started_at }) => {
@@ -352,6 +346,7 @@ impl Record {
                 finished: finished_at,
                 ..self.observed("restarting")
             },
+            Ok(Liveness::Ended(exit)) => self.seen_end(&exit),
             // Whoever starts a container holds its lock until the monitor has said that it runs.
             Ok(Liveness::Absent) if lock::is_held(&disk.lock()) => self.observed("created"),
             Ok(Liveness::Absent) => self.observe_absent(disk),
@@ -373,6 +368,16 @@ impl Record {
         match mica_runtime::status(disk.run()) {
             Ok(Liveness::Absent) if !has_ended => self.unseen_end(),
             _ => self.observe_run(disk),
+        }
+    }
+
+    fn seen_end(&self, exit: &ExitRecord) -> Observed {
+        Observed {
+            finished: Timestamp::from_nanoseconds(exit.finished_at),
+            exit_code: i64::from(exit.code),
+            oom_killed: exit.oom_killed,
+            restarts: exit.restart_count,
+            ..self.observed("exited")
         }
     }
 

@@ -147,7 +147,8 @@ struct Waiter {
 impl Waiter {
     fn connect(engine: &Local, record: &Record) -> Self {
         let hello = mica_runtime::Hello::default();
-        Self { socket: mica_runtime::attach(engine.disk.container(&record.id).run(), &hello).ok() }
+        // Nobody waits for its answer: it may have no descriptor left to hear with, and still see the end.
+        Self { socket: mica_runtime::connect(engine.disk.container(&record.id).run(), &hello).ok() }
     }
 
     /// Reads frames until the monitor closes; without a monitor the run has ended already.

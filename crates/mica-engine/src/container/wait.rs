@@ -62,7 +62,7 @@ struct End {
 fn follow_to_end(engine: &Local, id: &ContainerId) -> Option<End> {
     use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
     let hello = mica_runtime::Hello::default();
-    let mut socket = mica_runtime::attach(engine.disk.container(id).run(), &hello).ok()?;
+    let mut socket = mica_runtime::connect(engine.disk.container(id).run(), &hello).ok()?;
     loop {
         let mut header = [0; HEADER_LENGTH];
         socket.read_exact(&mut header).ok()?;

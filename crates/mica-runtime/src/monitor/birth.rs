@@ -6,7 +6,7 @@ use crate::error::{SetupError, SetupStep};
 use crate::init::{self, Inheritance};
 use crate::order::{ChildOrder, ContainerJob, Job, MonitorOrder, receive_with};
 use crate::plan::NamespacePlan;
-use crate::state::{SOCKET_FILE, STATE_FILE, State, start_ticks};
+use crate::state::{SOCKET_FILE, STATE_FILE, State, boot, start_ticks};
 use crate::{NamespaceKind, StdinPlan, cgroup};
 use mica_model::Timestamp;
 use mica_sys::process::{Fork, NamespaceFlags, fork};
@@ -54,6 +54,8 @@ pub(super) struct Residence {
     pub(super) state: OwnedFd,
     pub(super) listener: UnixListener,
     directory: OwnedFd,
+    /// See [`State::boot`]; asked for once, because later there may be no descriptor for it.
+    pub(super) boot: String,
 }
 
 /// A process whose program runs, with our ends of its streams.
@@ -91,7 +93,7 @@ impl Residence {
         let listener = listener.map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
         let nonblocking = listener.set_nonblocking(true);
         nonblocking.map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-        Ok(Self { state, listener, directory })
+        Ok(Self { state, listener, directory, boot: boot() })
     }
 
     /// Tells those who ask what is true now.
@@ -361,7 +363,8 @@ impl Nursery {
         let started_at = now();
         let (Some(residence), Some(group)) = (residence, &self.group) else { return Ok(started_at) };
         let ticks = start_ticks(pid).unwrap_or(0);
-        let state = State::new((pid, ticks), started_at.nanoseconds(), group.clone(), restarts);
+        let state =
+            State::new((pid, ticks), started_at.nanoseconds(), group.clone(), (restarts, &residence.boot));
         residence.tell(&state)?;
         Ok(started_at)
     }

@@ -60,7 +60,7 @@ pub(super) fn take_in(relay: &mut Relay, restart_count: u32) -> Ended {
 pub(super) fn between(relay: &mut Relay, order: &MonitorOrder, record: &ExitRecord) {
     if let (Some(residence), Some(group)) = (&relay.residence, &relay.group) {
         // What cannot be written now is written with the next start.
-        let _ = residence.tell(&State::between(group.clone(), record));
+        let _ = residence.tell(&State::between(group.clone(), record, &residence.boot));
     }
     if let Some(plan) = &order.events {
         let is_oom_news = !relay.oom.as_ref().is_some_and(OomWatch::has_announced);
@@ -80,13 +80,7 @@ pub(super) fn finish(mut relay: Relay, order: &MonitorOrder, ended: Ended) {
     if let Some(vigil) = &mut relay.vigil {
         vigil.keep();
     }
-    if let Some(path) = &order.exit_file {
-        let written = write_record(path, &record);
-        if let (Err(_), Job::Container(job)) = (written, &order.job) {
-            // A full disk. The run directory lies elsewhere, on a file system in memory.
-            let _ = write_record(&job.run_directory.join(EXIT_FILE), &record);
-        }
-    }
+    let is_kept = keep_record(order, &record);
     if let Some(plan) = &order.events
         && !ended.is_announced
     {
@@ -96,7 +90,13 @@ pub(super) fn finish(mut relay: Relay, order: &MonitorOrder, ended: Ended) {
     // Its cgroup cannot go while it is watched.
     relay.oom = None;
     if let Some(residence) = &relay.residence {
-        residence.vacate();
+        match &relay.group {
+            // The one file that is open already, for one that cannot open or make any other.
+            Some(group) if !is_kept => {
+                let _ = residence.tell(&State::between(group.clone(), &record, &residence.boot));
+            }
+            _ => residence.vacate(),
+        }
     }
     relay.dismiss(&exit_payload(&record, false));
     if is_container(order)
@@ -113,6 +113,19 @@ pub(super) fn finish(mut relay: Relay, order: &MonitorOrder, ended: Ended) {
     relay.residence = None;
     relay.release();
     part(relay, order.after_exit.as_ref());
+}
+
+/// Writes down how it ended; `false` if there is no place for that.
+fn keep_record(order: &MonitorOrder, record: &ExitRecord) -> bool {
+    let Some(path) = &order.exit_file else { return true };
+    let written = write_record(path, record);
+    match &order.job {
+        // A full disk. The run directory lies elsewhere, on a file system in memory.
+        Job::Container(job) if written.is_err() => {
+            write_record(&job.run_directory.join(EXIT_FILE), record).is_ok()
+        }
+        _ => true,
+    }
 }
 
 /// Exit code, whether memory had run out, whether another life follows.

@@ -11,7 +11,7 @@ use super::feed::Feed;
 use super::log::Log;
 use super::oom::OomWatch;
 use super::vigil::Vigil;
-use super::watch_set::WatchSet;
+use super::watch_set::{WatchSet, raise_limit};
 use crate::order::MonitorOrder;
 use crate::plan::EventPlan;
 use crate::{Attach, Companion, StdinPlan, TerminalSize, cgroup};
@@ -315,6 +315,10 @@ impl Relay {
         loop {
             let socket = match residence.listener.accept() {
                 Ok((socket, _)) => socket,
+                // Somebody has lowered its limit of open files.
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::MFILE) && raise_limit(0) => {
+                    continue;
+                }
                 Err(error) => {
                     // Without a free descriptor the connection stays, and would be reported for ever.
                     let is_exhausted = matches!(

@@ -56,9 +56,13 @@ impl<'a, T: Copy> WatchSet<'a, T> {
 
 /// Takes back what was taken of the limit of open files, below which nothing could be opened either, and the end
 /// of the container not be written down; `false` without the right to.
-fn raise_limit(count: usize) -> bool {
+pub(super) fn raise_limit(count: usize) -> bool {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = (count as u64).max(LIMIT_USUAL);
-    let most = getrlimit(Resource::Nofile).maximum.map(|most| most.max(wanted));
-    let limit = Rlimit { current: Some(wanted), maximum: most };
-    setrlimit(Resource::Nofile, limit).is_ok()
+    let Some(current) = current.filter(|current| *current < wanted) else { return false };
+    let raised = Rlimit { current: Some(wanted), maximum: maximum.map(|most| most.max(wanted)) };
+    // Without the right to more there may still be some below what is the most.
+    let nearly = Rlimit { current: maximum.map(|most| most.min(wanted)), maximum };
+    let is_more = nearly.current.is_none_or(|most| most > current);
+    setrlimit(Resource::Nofile, raised).is_ok() || is_more && setrlimit(Resource::Nofile, nearly).is_ok()
 }
