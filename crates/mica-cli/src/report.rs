@@ -115,6 +115,11 @@ pub enum Failure {
         /// Why.
         source: AttachError,
     },
+    /// We took none of an attached container's output for too long.
+    #[error(
+        "left behind: nothing of the output was read for some seconds while the container waited to write more"
+    )]
+    LeftBehind,
     /// A template that cannot be understood, or does not fit what it is to show.
     #[error("{source}")]
     Template {
@@ -183,6 +188,9 @@ impl Failure {
                 nearest.as_ref().map(|name| format!("did you mean '{name}'?"))
             }
             Self::Planned { .. } => Some("COMPATIBILITY.md lists what works and what is planned".to_owned()),
+            Self::LeftBehind => Some(
+                "the container goes on; `mica logs` has all of it, `mica attach` joins it again".to_owned(),
+            ),
             Self::Config(ConfigError::Remote { .. }) => {
                 Some("unset it to use the engine of this machine".to_owned())
             }
@@ -345,6 +353,16 @@ mod tests {
         let failure =
             Failure::from(EngineError::not_found("No such container: x").with_hint("look at `mica ps -a`"));
         assert_eq!(words(&failure, PLACE), "Error: No such container: x\nhint: look at `mica ps -a`\n");
+    }
+
+    #[test]
+    fn who_is_left_behind_is_told_where_the_rest_is() {
+        assert_eq!(
+            words(&Failure::LeftBehind, PLACE),
+            "left behind: nothing of the output was read for some seconds while the container waited to write more\n\
+             hint: the container goes on; `mica logs` has all of it, `mica attach` joins it again\n"
+        );
+        assert_eq!(Failure::LeftBehind.code(), 1);
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub enum FrameKind {
     Failed = 21,
     /// The container was frozen (one byte, 1) or thawed (0) (client to monitor).
     Pause = 22,
+    /// The client took nothing for too long while the container waited: there is more output that it does not get;
+    /// no payload, and the last frame.
+    LeftBehind = 23,
 }
 
 /// A decoded header.
@@ -88,6 +91,7 @@ impl FrameHeader {
             20 => FrameKind::Detach,
             21 => FrameKind::Failed,
             22 => FrameKind::Pause,
+            23 => FrameKind::LeftBehind,
             kind => return Err(FrameError::Kind { kind }),
         };
         let length = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]) as usize;

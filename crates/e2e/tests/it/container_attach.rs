@@ -1,6 +1,7 @@
 //! `mica attach`: joining what runs, and leaving it running.
 
 use e2e::World;
+use rustix::process::Signal;
 use std::io::Write;
 use std::time::Duration;
 
@@ -113,6 +114,35 @@ fn privileged_a_reader_that_does_not_read_holds_nothing_up() {
     stuck.wait().unwrap();
 }
 
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_reader_that_joined_later_and_does_not_read_is_left_behind_with_words() {
+    let world = World::with_busybox();
+    let line = "0123456789".repeat(6);
+    let script = format!(
+        "read word; echo got $word; until test -f /go; do sleep 0.05; done; yes {line} | head -n 40000; echo the end; sleep 1000"
+    );
+    world.mica(["run", "-d", "-i", "--name", "box", "busybox", "sh", "-c", &script]).success();
+    let mut stalled = world.invoke(["attach", "box"]).spawn();
+    let mut input = stalled.stdin().unwrap();
+    writeln!(input, "hello").unwrap();
+    stalled.stdout_until("got hello", SOON);
+    stalled.signal(Signal::STOP);
+    world.mica(["exec", "box", "touch", "/go"]).success();
+    // Nobody else waits for it.
+    world.await_log("box", "the end");
+    stalled.signal(Signal::CONT);
+    let output = stalled.wait(SOON);
+    output.code(1).stderr_contains("left behind").stderr_contains("mica logs");
+    let seen = output.stdout();
+    let lines = seen.strip_prefix("got hello\n").unwrap();
+    let whole = format!("{line}\n").repeat(40_000);
+    assert!(lines.len() < whole.len() && whole.starts_with(lines), "{} bytes, or others", lines.len());
+    assert_eq!(world.inspect("box", "{{.State.Status}}"), "running");
+    assert!(world.mica(["logs", "box"]).success().stdout() == format!("got hello\n{whole}the end\n"));
+    world.mica(["rm", "-f", "box"]).success();
+}
+
 /// Open descriptors and threads of a process.
 fn held_by(pid: &str) -> (usize, usize) {
     let count = |what: &str| std::fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count();
@@ -139,11 +169,11 @@ fn privileged_readers_that_vanish_leave_nothing_with_the_monitor() {
     };
     let (present, input) = hello();
     assert!(held_by(&monitor).0 > before.0, "one that is there is noticed");
-    present.signal(rustix::process::Signal::KILL);
+    present.signal(Signal::KILL);
     drop((present, input));
     for _ in 0..60 {
         let (mut reader, _input) = hello();
-        reader.signal(rustix::process::Signal::KILL);
+        reader.signal(Signal::KILL);
         reader.wait(SOON).code(137);
     }
     let deadline = std::time::Instant::now() + SOON;

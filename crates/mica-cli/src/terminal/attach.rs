@@ -59,6 +59,8 @@ pub enum AttachEnd {
         /// The reason, as the monitor sent it.
         message: String,
     },
+    /// We took nothing for too long while the container waited for us; it goes on.
+    LeftBehind,
     /// The connection ended without a word.
     Lost,
 }
@@ -392,6 +394,7 @@ fn control_end(kind: FrameKind, payload: &[u8]) -> Option<AttachEnd> {
             out_of_memory: out_of_memory != 0,
         }),
         (FrameKind::Exit, _) => Some(AttachEnd::Lost),
+        (FrameKind::LeftBehind, _) => Some(AttachEnd::LeftBehind),
         (FrameKind::Failed, message) => {
             Some(AttachEnd::Failed { message: String::from_utf8_lossy(message).into_owned() })
         }

@@ -7,9 +7,13 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 /// Longest payload of the frames that are kept until complete.
 const SMALL_PAYLOAD_MAX: usize = 16;
+
+/// How long the container waits for one that joined it later and takes nothing at all.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection and its state.
 #[derive(Debug)]
@@ -25,6 +29,10 @@ pub(super) struct Client {
     pub(super) read_closed: bool,
     /// It has been told of the end and only takes what it is owed.
     pub(super) is_leaving: bool,
+    /// It started the container: what it does not take is lost to nobody but by its own wish.
+    is_starter: bool,
+    /// Since when it has taken nothing of what it is owed.
+    stalled_at: Instant,
 }
 
 /// What a client has sent, piece by piece.
@@ -61,8 +69,17 @@ impl Client {
     /// A client that has said what it wants already, or will.
     pub(super) fn new(socket: UnixStream, attach: Option<Attach>) -> std::io::Result<Self> {
         socket.set_nonblocking(true)?;
-        let (pending, reader) = (Vec::new(), Reader::default());
-        Ok(Self { socket, attach, pending, pending_start: 0, reader, read_closed: false, is_leaving: false })
+        Ok(Self {
+            socket,
+            attach,
+            pending: Vec::new(),
+            pending_start: 0,
+            reader: Reader::default(),
+            read_closed: false,
+            is_leaving: false,
+            is_starter: attach.is_some(),
+            stalled_at: Instant::now(),
+        })
     }
 
     pub(super) fn wants(&self, kind: FrameKind) -> bool {
@@ -87,6 +104,22 @@ impl Client {
         self.has_pending() && !self.is_leaving
     }
 
+    /// When the container need not wait for it any longer; `None` where it does not wait, or for as long as it takes.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        (self.holds_up() && !self.is_starter).then(|| self.stalled_at + PATIENCE)
+    }
+
+    /// Grants it as much time again.
+    pub(super) fn be_patient(&mut self, now: Instant) {
+        self.stalled_at = now;
+    }
+
+    /// Gives it nothing more than what it is owed, and the word that this is not all.
+    pub(super) fn leave_behind(&mut self) -> Result<(), Gone> {
+        (self.attach, self.is_leaving) = (None, true);
+        self.send(FrameKind::LeftBehind, &[])
+    }
+
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -96,6 +129,7 @@ impl Client {
         let head = FrameHeader::new(kind, payload.len()).encode();
         let mut sent = 0;
         if !self.has_pending() {
+            self.stalled_at = Instant::now();
             let parts = [IoSlice::new(&head), IoSlice::new(payload)];
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
             let mut control = SendAncillaryBuffer::default();
@@ -119,7 +153,10 @@ impl Client {
         while self.has_pending() {
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
             match rustix::net::send(&self.socket, &self.pending[self.pending_start..], flags) {
-                Ok(sent) => self.pending_start += sent,
+                Ok(sent) => {
+                    self.pending_start += sent;
+                    self.stalled_at = Instant::now();
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(_) => return Err(Gone),
@@ -266,6 +303,31 @@ mod tests {
         let (socket, _other) = UnixStream::pair().unwrap();
         let mut client = Client::new(socket, Some(Attach::default())).unwrap();
         assert_eq!(parsed(&mut client, &[99, 0, 0, 0, 0, 0, 0, 0]), Err(Gone));
+    }
+
+    #[test]
+    fn who_joined_later_is_waited_for_a_while_and_who_started_it_for_ever() {
+        let attach = Attach { stdout: true, stdin: true, ..Attach::default() };
+        let (socket, mut other) = UnixStream::pair().unwrap();
+        let mut starter = Client::new(socket, Some(attach)).unwrap();
+        let (socket, _deaf) = UnixStream::pair().unwrap();
+        let mut later = Client::new(socket, None).unwrap();
+        later.attach = Some(attach);
+        assert_eq!((starter.deadline(), later.deadline()), (None, None), "nothing waits");
+        for client in [&mut starter, &mut later] {
+            (0..16).for_each(|_| client.send(FrameKind::Stdout, &[7; 1 << 16]).unwrap());
+        }
+        assert!(starter.holds_up() && starter.deadline().is_none());
+        let deadline = later.deadline().unwrap();
+        later.be_patient(Instant::now() + PATIENCE);
+        assert!(later.deadline().unwrap() > deadline);
+        later.leave_behind().unwrap();
+        assert!(!later.holds_up() && !later.feeds() && later.deadline().is_none() && later.has_pending());
+        assert_eq!(later.pending.last_chunk(), Some(&FrameHeader::new(FrameKind::LeftBehind, 0).encode()));
+        let since = starter.stalled_at;
+        std::io::Read::read_exact(&mut other, &mut [0; 1 << 16]).unwrap();
+        starter.flush().unwrap();
+        assert!(starter.stalled_at > since, "it has taken something");
     }
 
     #[test]

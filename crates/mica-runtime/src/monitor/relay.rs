@@ -1,9 +1,10 @@
 //! The loop of a monitor: container's output to log and clients, clients' input to the container.
 //!
 //! An attached client that does not read stops the reading of the container's output, as a terminal
-//! or a pipe would, so that memory stays flat and nothing is lost. It stops nothing else: the end of
-//! the container is noticed and recorded all the same, and what a slow client has not taken by then
-//! is kept for it alone.
+//! or a pipe would, so that memory stays flat and nothing is lost: the one that started the container for
+//! as long as it likes, those that joined later for some seconds, and then they are told that they were
+//! left behind. It stops nothing else: the end of the container is noticed and recorded all the same, and
+//! what a slow client has not taken by then is kept for it alone.
 
 use super::birth::{Newborn, Residence};
 use super::client::{Client, Gone, Input};
@@ -182,6 +183,7 @@ impl Relay {
             let idle = (is_busy || self.accept_at.is_some()).then_some(IDLE);
             let now = Instant::now();
             let due = self.vigil.as_ref().and_then(Vigil::deadline);
+            let due = self.clients.iter().filter_map(Client::deadline).chain(due).min();
             let due = due.map(|due| due.saturating_duration_since(now));
             let timeout = [idle, due].into_iter().flatten().min();
             match self.turn(timeout.and_then(|timeout| Timespec::try_from(timeout).ok())) {
@@ -193,11 +195,41 @@ impl Relay {
                 Turn::Busy => is_busy = true,
             }
             self.look_at_health();
+            self.leave_stalled_behind();
             if self.ends_with_clients && self.clients.is_empty() {
                 // One that has just ended is noticed in the next turn.
                 let _ = self.process.as_ref().map(|process| mica_sys::signal::send(process.as_fd(), KILL));
                 self.ends_with_clients = false;
             }
+        }
+    }
+
+    /// Lets those go for whom the container has waited long enough, if it has something to say at all.
+    fn leave_stalled_behind(&mut self) {
+        let now = Instant::now();
+        let is_due = |client: &Client| client.deadline().is_some_and(|deadline| deadline <= now);
+        if !self.clients.iter().any(is_due) {
+            return;
+        }
+        let is_output_waiting = self.is_output_waiting();
+        self.clients.retain_mut(|client| match is_due(client) {
+            true if is_output_waiting => client.leave_behind().is_ok(),
+            true => {
+                client.be_patient(now);
+                true
+            }
+            false => true,
+        });
+    }
+
+    /// Whether the container has written something that was not read yet.
+    fn is_output_waiting(&self) -> bool {
+        let sources = self.sources.iter().map(|source| PollFd::new(&source.descriptor, PollFlags::IN));
+        let mut set: Vec<PollFd<'_>> = sources.collect();
+        match poll(&mut set, Some(&Timespec::default())) {
+            Ok(_) => set.iter().any(|source| source.revents().contains(PollFlags::IN)),
+            // It cannot be told.
+            Err(_) => true,
         }
     }
 

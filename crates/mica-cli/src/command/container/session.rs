@@ -93,6 +93,7 @@ pub fn follow(stream: &AttachStream, session: Session<'_>, context: &Context<'_>
     match attach_loop(&stream.socket, options)? {
         AttachEnd::Exit { code, .. } => Ok(End::Exited(exit_code(i64::from(code)))),
         AttachEnd::Detached => Ok(End::Detached),
+        AttachEnd::LeftBehind => Err(Failure::LeftBehind),
         AttachEnd::Lost => Ok(End::Lost),
         AttachEnd::Failed { message } => Err(Failure::refused_launch(message)),
     }

@@ -106,6 +106,8 @@ fn failures_and_losses_are_told_apart() {
     send(&mut monitor, FrameKind::Failed, b"no such file");
     let failed = AttachEnd::Failed { message: "no such file".to_owned() };
     assert_eq!(attach_loop(&client, silent()).unwrap(), failed);
+    send(&mut monitor, FrameKind::LeftBehind, &[]);
+    assert_eq!(attach_loop(&client, silent()).unwrap(), AttachEnd::LeftBehind);
     drop(monitor);
     assert_eq!(attach_loop(&client, silent()).unwrap(), AttachEnd::Lost);
 }
