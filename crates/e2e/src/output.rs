@@ -86,6 +86,20 @@ impl Output {
         self
     }
 
+    /// Checks standard error, whole.
+    ///
+    /// # Panics
+    /// If it is something else.
+    #[track_caller]
+    pub fn stderr_is(&self, expected: &str) -> &Self {
+        assert!(
+            self.stderr() == expected,
+            "{expected:?} was expected on standard error: {}",
+            self.describe()
+        );
+        self
+    }
+
     /// Asserts that standard output has a part.
     ///
     /// # Panics

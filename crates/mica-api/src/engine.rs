@@ -20,6 +20,9 @@ use crate::types::image::{
     ImageSummary, ImageTree, ImportRequest, LoadedImage, LoginRequest, ProgressEvent, PullRequest,
     PulledImage, PushRequest, PushedImage, SearchRequest, SearchResult,
 };
+use crate::types::manifest::{
+    ManifestAccess, ManifestAnnotateRequest, ManifestAnswer, ManifestCreateRequest, ManifestInspectRequest,
+};
 use crate::types::network::{
     NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkInspect, NetworkListOptions,
 };
@@ -158,6 +161,35 @@ pub trait Engine: Sync {
         request: &PushRequest<'_>,
         progress: ProgressListener<'_>,
     ) -> Result<Vec<PushedImage>>;
+    /// What there is under a name: a manifest, or a list of them.
+    fn manifest_inspect(
+        &self,
+        _request: &ManifestInspectRequest,
+        _how: &ManifestAccess<'_>,
+    ) -> Result<ManifestAnswer> {
+        Err(unsupported("looking at manifests"))
+    }
+    /// Puts a list of manifests together here; answers its name in full.
+    fn manifest_create(&self, _request: &ManifestCreateRequest, _how: &ManifestAccess<'_>) -> Result<String> {
+        Err(unsupported("making lists of manifests"))
+    }
+    /// Says for which system a manifest of a list is.
+    fn manifest_annotate(&self, _request: &ManifestAnnotateRequest) -> Result<()> {
+        Err(unsupported("making lists of manifests"))
+    }
+    /// Sends a list to the registry of its name; answers its digest. `told` hears lines of what was sent with it.
+    fn manifest_push(
+        &self,
+        _list: &str,
+        _how: &ManifestAccess<'_>,
+        _told: &(dyn Fn(String) + Sync),
+    ) -> Result<String> {
+        Err(unsupported("making lists of manifests"))
+    }
+    /// Forgets a list that was put together here.
+    fn manifest_remove(&self, _list: &str) -> Result<()> {
+        Err(unsupported("making lists of manifests"))
+    }
     /// Has a registry compare a credential; answers what to keep, which may be a token in its place.
     fn registry_login(&self, request: &LoginRequest<'_>) -> Result<Credential>;
     /// Deletes dangling images, or with `dangling=false` all unused ones.

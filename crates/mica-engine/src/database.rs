@@ -22,7 +22,8 @@ use std::time::Duration;
 
 /// What each version of the store adds to the one before it, the first one to nothing. A step that
 /// was in a release is never changed: what comes later is a step of its own at the end.
-const STEPS: &[&str] = &[TABLES, VOLUMES, crate::build::TABLES, ID_RANGES, NETWORKS, REGISTRY_TABLES];
+const STEPS: &[&str] =
+    &[TABLES, VOLUMES, crate::build::TABLES, ID_RANGES, NETWORKS, REGISTRY_TABLES, INDEX_TABLES];
 
 /// Version of a store after all steps; a store with a higher one is refused.
 const FORMAT_VERSION: i64 = STEPS.len() as i64;
@@ -298,6 +299,28 @@ CREATE TABLE layer_blob (
     PRIMARY KEY (diff_id, digest, repository)
 ) WITHOUT ROWID;
 ";
+
+/// The indexes that names stand for, with the repositories that have them; and the lists of manifests that
+/// `manifest create` puts together, with docker's order.
+const INDEX_TABLES: &str = "
+ALTER TABLE name ADD COLUMN index_digest TEXT NOT NULL DEFAULT '';
+CREATE TABLE image_index (
+    digest TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    PRIMARY KEY (digest, repository)
+) WITHOUT ROWID;
+CREATE TABLE manifest_list (
+    list TEXT NOT NULL,
+    reference TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    platform TEXT NOT NULL,
+    manifest BLOB NOT NULL,
+    PRIMARY KEY (list, reference)
+) WITHOUT ROWID;
+";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -202,6 +202,22 @@ pub enum Error {
         /// The registry's words.
         source: Box<mica_registry::Error>,
     },
+    /// There is no such manifest, here or in a registry.
+    #[error("{words} such manifest: {reference}")]
+    NoSuchManifest {
+        /// `No` of those that are here, `no` of a registry's, as docker writes it.
+        words: &'static str,
+        /// In full.
+        reference: String,
+    },
+    /// Something cannot be handed on, because the place that has it does not give it.
+    #[error("it is not to be had from {place}")]
+    NotGiven {
+        /// Where it should be.
+        place: String,
+        /// Why.
+        source: Box<Self>,
+    },
     /// A blob did not come whole.
     #[error("could not download {what}")]
     Download {
@@ -304,8 +320,10 @@ impl Error {
             Self::Image(error) => error.kind(),
             Self::Registry(error) => error.kind(),
             Self::Download { source, .. } | Self::Upload { source, .. } => download_kind(source),
-            Self::ManifestUnknown { .. } | Self::NoImageToPush { .. } => ErrorKind::NotFound,
-            Self::Layer { source, .. } => source.kind(),
+            Self::ManifestUnknown { .. } | Self::NoImageToPush { .. } | Self::NoSuchManifest { .. } => {
+                ErrorKind::NotFound
+            }
+            Self::Layer { source, .. } | Self::NotGiven { source, .. } => source.kind(),
             Self::AccessDenied { .. } => ErrorKind::Unauthorized,
             Self::Snapshot(error) => error.kind(),
             Self::Network(error) => error.kind(),

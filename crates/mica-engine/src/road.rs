@@ -22,6 +22,9 @@ use mica_api::types::image::{
     ImageSummary, ImageTree, ImportRequest, LoadedImage, LoginRequest, PullRequest, PulledImage, PushRequest,
     PushedImage, SearchRequest, SearchResult,
 };
+use mica_api::types::manifest::{
+    ManifestAccess, ManifestAnnotateRequest, ManifestAnswer, ManifestCreateRequest, ManifestInspectRequest,
+};
 use mica_api::types::network::{
     NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkInspect, NetworkListOptions,
 };
@@ -269,6 +272,35 @@ impl Engine for LocalEngine {
         progress: ProgressListener<'_>,
     ) -> Result<Vec<PushedImage>> {
         Ok(self.local.push_images(request, progress)?)
+    }
+
+    fn manifest_inspect(
+        &self,
+        request: &ManifestInspectRequest,
+        how: &ManifestAccess<'_>,
+    ) -> Result<ManifestAnswer> {
+        Ok(self.local.inspect_manifest(request, how)?)
+    }
+
+    fn manifest_create(&self, request: &ManifestCreateRequest, how: &ManifestAccess<'_>) -> Result<String> {
+        Ok(self.local.create_manifest_list(request, how)?)
+    }
+
+    fn manifest_annotate(&self, request: &ManifestAnnotateRequest) -> Result<()> {
+        Ok(self.local.annotate_manifest(request)?)
+    }
+
+    fn manifest_push(
+        &self,
+        list: &str,
+        how: &ManifestAccess<'_>,
+        told: &(dyn Fn(String) + Sync),
+    ) -> Result<String> {
+        Ok(self.local.push_manifest_list(list, how, told)?)
+    }
+
+    fn manifest_remove(&self, list: &str) -> Result<()> {
+        Ok(self.local.remove_manifest_list(list)?)
     }
 
     fn registry_login(&self, request: &LoginRequest<'_>) -> Result<Credential> {

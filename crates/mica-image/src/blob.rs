@@ -12,11 +12,12 @@
 
 use crate::document::{DOCUMENT_SIZE_MAX, Document};
 use crate::error::{Error, Result};
+use crate::layer::DigestReader;
 use mica_model::Digest;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -136,6 +137,21 @@ impl BlobStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(Error::file("open", path, source)),
         }
+    }
+
+    /// Opens a blob that may be large, if it is here and is what its name says, and takes one away that is not: what
+    /// is kept for convenience alone is to be had elsewhere. Reading begins at its start.
+    pub fn open_sound(&self, digest: &Digest, size: u64) -> Result<Option<File>> {
+        let Some(mut file) = self.open_file(digest)? else { return Ok(None) };
+        let path = self.path(digest);
+        let mut reader = DigestReader::new(&mut file);
+        let length = io::copy(&mut reader, &mut io::sink());
+        if length.is_ok_and(|length| length == size) && reader.digest() == *digest {
+            file.rewind().map_err(|source| Error::file("read", path, source))?;
+            return Ok(Some(file));
+        }
+        self.remove(digest)?;
+        Ok(None)
     }
 
     /// Gives a file the name of a blob, besides its own.

@@ -109,6 +109,56 @@ impl<R: Read> Read for DigestReader<R> {
     }
 }
 
+/// Bytes that shall be what was promised, as they are. The end is reported only after they were found to have their size
+/// and digest; errors of this crate are the inner error of the [`io::Error`].
+#[derive(Debug)]
+pub struct PromisedReader<R> {
+    inner: R,
+    promise: Promise,
+    hasher: Option<Sha256>,
+    size: u64,
+}
+
+impl<R: Read> PromisedReader<R> {
+    /// Reads from `inner`.
+    pub fn new(inner: R, promise: Promise) -> Self {
+        Self { inner, promise, hasher: Some(Sha256::new()), size: 0 }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let Some(hasher) = self.hasher.take() else { return Ok(()) };
+        let Promise { digest, size } = self.promise;
+        let what = format!("blob {digest}");
+        if self.size != size {
+            return Err(invalid(Error::SizeMismatch { what, expected: size, actual: self.size }));
+        }
+        let actual = Digest::from_bytes(hasher.finalize().into());
+        if actual != digest {
+            return Err(invalid(Error::DigestMismatch { what, expected: digest, actual }));
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for PromisedReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        if count == 0 && !buffer.is_empty() {
+            self.finish()?;
+            return Ok(0);
+        }
+        self.size += count as u64;
+        if self.size > self.promise.size {
+            let (what, expected) = (format!("blob {}", self.promise.digest), self.promise.size);
+            return Err(invalid(Error::SizeMismatch { what, expected, actual: self.size }));
+        }
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..count]);
+        }
+        Ok(count)
+    }
+}
+
 fn invalid(error: Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
@@ -154,6 +204,19 @@ mod tests {
         let reader = LayerReader::new(raw, Some(promise), &digest_of(b"content"), WindowLimit::Archive);
         reader.map_err(io::Error::other)?.read_to_end(&mut content)?;
         Ok(content)
+    }
+
+    #[test]
+    fn bytes_end_only_as_promised() {
+        let promise = Promise { digest: digest_of(b"content"), size: 7 };
+        let read = |promise| {
+            let mut content = Vec::new();
+            PromisedReader::new(&b"content"[..], promise).read_to_end(&mut content).map(|_| content)
+        };
+        assert_eq!(read(promise).unwrap(), b"content");
+        assert!(read(Promise { size: 6, ..promise }).is_err());
+        assert!(read(Promise { size: 8, ..promise }).is_err());
+        assert!(read(Promise { digest: digest_of(b"x"), ..promise }).is_err());
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod error;
 pub mod layer;
 mod layout;
 pub mod manifest;
+mod manifest_list;
 pub mod media_type;
 pub mod pack;
 pub mod partial;
@@ -26,9 +27,12 @@ pub use config::change::{apply_change, apply_changes};
 pub use config::{Config, Healthcheck, History, ImageConfig, NewImage, build_cache};
 pub use document::{DOCUMENT_SIZE_MAX, Document, digest_of};
 pub use error::{Error, Result};
-pub use layer::{DigestReader, LayerReader, Promise};
+pub use layer::{DigestReader, LayerReader, Promise, PromisedReader};
 pub use layout::{AnnotatedImage, Annotations, write_layout};
-pub use manifest::{Descriptor, Index, Manifest, ManifestDocument, parse_manifest};
+pub use manifest::{
+    Descriptor, Index, Manifest, ManifestDocument, media_type_of, parse_manifest, parse_parcel,
+};
+pub use manifest_list::{ListedManifest, write_manifest_list};
 pub use pack::{PackFormat, PackWriter, Packers, Packing};
 pub use partial::Claim;
 pub use platform::Platform;

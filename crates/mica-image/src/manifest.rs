@@ -5,7 +5,7 @@ use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::media_type::{ManifestKind, check_config, check_layer, manifest_kind};
 use crate::platform::Platform;
-use mica_model::Digest;
+use mica_model::{Digest, PlatformWords};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -19,17 +19,9 @@ pub struct Descriptor {
     digest: String,
     /// Its length in bytes.
     pub size: u64,
-    platform: Option<DescriptorPlatform>,
+    platform: Option<Box<PlatformWords>>,
     /// Remarks.
     pub annotations: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct DescriptorPlatform {
-    os: String,
-    architecture: String,
-    variant: String,
 }
 
 /// A list of manifests.
@@ -83,10 +75,15 @@ impl Descriptor {
         self.digest.parse().map_err(|source| Error::Digest { what: what(), source })
     }
 
+    /// For which system the content is, in all the words there are; `None` where nothing is said.
+    pub fn platform_words(&self) -> Option<&PlatformWords> {
+        self.platform.as_deref()
+    }
+
     /// For which system the content is; empty where that is not said.
     pub fn platform(&self) -> Platform {
-        let platform = self.platform.clone().unwrap_or_default();
-        Platform { os: platform.os, architecture: platform.architecture, variant: platform.variant }
+        let words = self.platform.as_deref().cloned().unwrap_or_default();
+        Platform { os: words.os, architecture: words.architecture, variant: words.variant }
     }
 
     /// Whether it describes an image rather than how another image was built.
@@ -102,6 +99,11 @@ impl Descriptor {
 
 impl Index {
     /// All that it lists.
+    pub fn descriptors(&self) -> &[Descriptor] {
+        self.manifests.as_deref().unwrap_or_default()
+    }
+
+    /// The same, taken out of it.
     pub fn into_descriptors(self) -> Vec<Descriptor> {
         self.manifests.unwrap_or_default()
     }
@@ -135,6 +137,28 @@ impl Manifest {
 /// Reads a document of a registry, which said that it is of the type `declared`. What it is must be
 /// beyond doubt, or others would see another image in the same bytes.
 pub fn parse_manifest(document: &Document, declared: &str) -> Result<ManifestDocument> {
+    let (parsed, artifact_type) = parse_any(document, declared)?;
+    if let ManifestDocument::Manifest(manifest) = &parsed {
+        check_config(&manifest.config.media_type).map_err(|error| {
+            artifact_type.map_or(error, |artifact_type| Error::Artifact { artifact_type })
+        })?;
+    }
+    Ok(parsed)
+}
+
+/// Reads a document as [`parse_manifest`] does, but takes also what leads to no image (how one was built, who has
+/// signed it), since whoever hands it on does not look into it.
+pub fn parse_parcel(document: &Document, declared: &str) -> Result<ManifestDocument> {
+    parse_any(document, declared).map(|(parsed, _)| parsed)
+}
+
+/// The media type of a document which somebody said to be of the type `declared`: its own, where it says one.
+pub fn media_type_of(document: &Document, declared: &str) -> Result<String> {
+    let kind: Kind = document.parse(&format!("manifest {}", document.digest()))?;
+    Ok(kind.media_type.filter(|own| !own.is_empty()).unwrap_or_else(|| declared.to_owned()))
+}
+
+fn parse_any(document: &Document, declared: &str) -> Result<(ManifestDocument, Option<String>)> {
     let what = format!("manifest {}", document.digest());
     let kind: Kind = document.parse(&what)?;
     if kind.schema_version == Some(1) || kind.fs_layers.is_some() {
@@ -151,16 +175,10 @@ pub fn parse_manifest(document: &Document, declared: &str) -> Result<ManifestDoc
     let media_type = if own.is_empty() { declared } else { own.as_str() };
     match manifest_kind(media_type)? {
         ManifestKind::Index if kind.manifests.is_some() => {
-            Ok(ManifestDocument::Index(document.parse(&what)?))
+            Ok((ManifestDocument::Index(document.parse(&what)?), None))
         }
         ManifestKind::Manifest if kind.config.is_some() => {
-            let manifest: Manifest = document.parse(&what)?;
-            if let Err(error) = check_config(&manifest.config.media_type) {
-                return Err(kind
-                    .artifact_type
-                    .map_or(error, |artifact_type| Error::Artifact { artifact_type }));
-            }
-            Ok(ManifestDocument::Manifest(manifest))
+            Ok((ManifestDocument::Manifest(document.parse(&what)?), kind.artifact_type))
         }
         _ => Err(Error::invalid(what, "its content does not suit its type")),
     }

@@ -13,7 +13,7 @@ pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// An uncompressed OCI layer.
 pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+pub(crate) const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
 /// A document that leads to images.
@@ -55,7 +55,7 @@ pub fn check_layer(media_type: &str) -> Result<()> {
         | "application/vnd.docker.image.rootfs.diff.tar.zstd" => return Ok(()),
         _ => {}
     }
-    if media_type.contains(".foreign.") || media_type.contains(".nondistributable.") {
+    if is_foreign(media_type) {
         return refuse(
             media_type,
             "foreign layers may not be distributed: they are neither in archives nor fetched from where they point to",
@@ -65,6 +65,11 @@ pub fn check_layer(media_type: &str) -> Result<()> {
         Some("" | "+gzip" | "+zstd") => Ok(()),
         _ => refuse(media_type, "it is not a layer of a container image"),
     }
+}
+
+/// Whether a registry has such a layer only by naming somebody else who has it.
+pub fn is_foreign(media_type: &str) -> bool {
+    media_type.contains(".foreign.") || media_type.contains(".nondistributable.")
 }
 
 fn refuse<T>(media_type: &str, reason: &'static str) -> Result<T> {

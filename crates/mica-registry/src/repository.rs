@@ -28,7 +28,7 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v1+prettyjws, */*";
 
 /// The registries of the world, as the machine's configuration sees them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Registries {
     pub(crate) settings: Arc<Settings>,
     pub(crate) roots: Arc<SystemRoots>,
@@ -66,6 +66,13 @@ impl Registries {
     /// The registries, as `settings` says that they are reached.
     pub fn new(settings: Settings) -> Self {
         Self { settings: Arc::new(settings), roots: Arc::default() }
+    }
+
+    /// The same, but `authority` may be spoken to without TLS or with a certificate of anybody.
+    pub fn trusting(&self, authority: &str) -> Self {
+        let mut settings = Settings::clone(&self.settings);
+        settings.insecure.push(authority.to_owned());
+        Self { settings: Arc::new(settings), roots: Arc::clone(&self.roots) }
     }
 
     pub(crate) const fn settings(&self) -> &Arc<Settings> {

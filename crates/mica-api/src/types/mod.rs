@@ -8,6 +8,7 @@ pub mod exec;
 pub mod health;
 pub mod host_config;
 pub mod image;
+pub mod manifest;
 pub mod mount;
 pub mod network;
 pub mod system;

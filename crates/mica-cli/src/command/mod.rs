@@ -8,6 +8,7 @@ pub mod builder;
 pub mod container;
 pub mod grammar;
 pub mod image;
+pub mod manifest;
 pub mod network;
 pub mod planned;
 pub mod registry;
@@ -121,6 +122,7 @@ pub const NOUNS: &[Noun] = &[
     Noun { name: "buildx history", summary: "Commands to work on build records" },
     Noun { name: "container", summary: "Manage containers" },
     Noun { name: "image", summary: "Manage images" },
+    Noun { name: "manifest", summary: "Manage Docker image manifests and manifest lists" },
     Noun { name: "network", summary: "Manage networks" },
     Noun { name: "system", summary: "Manage the engine" },
     Noun { name: "volume", summary: "Manage volumes" },
@@ -132,6 +134,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         .iter()
         .chain(container::COMMANDS)
         .chain(image::COMMANDS)
+        .chain(manifest::COMMANDS)
         .chain(network::COMMANDS)
         .chain(registry::COMMANDS)
         .chain(system::COMMANDS)

@@ -10,7 +10,6 @@ pub struct PlannedCommand {
 }
 
 const BUILDS: &str = "a later version of builds";
-const REGISTRIES: &str = "registries";
 const ENGINE_API: &str = "the Engine API";
 
 const fn planned(path: &'static str, awaits: &'static str) -> PlannedCommand {
@@ -21,7 +20,6 @@ const fn planned(path: &'static str, awaits: &'static str) -> PlannedCommand {
 pub const COMMANDS: &[PlannedCommand] = &[
     planned("builder", BUILDS),
     planned("buildx", BUILDS),
-    planned("manifest", REGISTRIES),
     planned("context", ENGINE_API),
     planned("system dial-stdio", ENGINE_API),
     planned("compose", "compose"),
@@ -89,7 +87,7 @@ mod tests {
             // A verb may be excluded whose noun is planned.
             assert!(COMMANDS.iter().all(|planned| planned.path != excluded.path), "{}", excluded.path);
         }
-        assert!(find("manifest create").is_some());
+        assert!(find("context create").is_some());
         assert!(find("image ls").is_none());
     }
 }

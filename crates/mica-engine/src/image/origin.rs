@@ -7,7 +7,7 @@ use crate::database::{Database, query};
 use crate::error::Result;
 use mica_image::{Descriptor, Document};
 use mica_model::{Digest, Reference};
-use rusqlite::{Transaction, params};
+use rusqlite::{Row, Transaction, params};
 
 /// A layer as it lies in a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,15 @@ pub(crate) struct Origin {
     pub(crate) manifest: Document,
     pub(crate) media_type: String,
     pub(crate) layers: Vec<LayerBlob>,
+    /// The index by which it was asked for, if it was by one.
+    pub(crate) index: Option<OriginIndex>,
+}
+
+/// An index in a repository.
+#[derive(Debug, Clone)]
+pub(crate) struct OriginIndex {
+    pub(crate) document: Document,
+    pub(crate) media_type: String,
 }
 
 impl LayerBlob {
@@ -59,6 +68,9 @@ impl Origin {
                 ],
             )
             .map_err(query)?;
+        if let Some(index) = &self.index {
+            insert_index(transaction, index.document.digest(), &self.repository, &index.media_type)?;
+        }
         for layer in &self.layers {
             transaction
                 .execute(
@@ -76,6 +88,48 @@ impl Origin {
         }
         Ok(())
     }
+}
+
+/// Takes note that a repository has an index.
+pub(crate) fn insert_index(
+    transaction: &Transaction<'_>,
+    digest: &Digest,
+    repository: &str,
+    media_type: &str,
+) -> Result<()> {
+    transaction
+        .execute(
+            "INSERT OR REPLACE INTO image_index (digest, repository, media_type) VALUES (?1,?2,?3)",
+            params![digest.to_string(), repository, media_type],
+        )
+        .map_err(query)?;
+    Ok(())
+}
+
+/// A repository that has an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IndexPlace {
+    pub(crate) repository: String,
+    pub(crate) media_type: String,
+}
+
+/// The repositories that have an index.
+pub(crate) fn places_of_index(database: &Database, digest: &Digest) -> Result<Vec<IndexPlace>> {
+    database.read(|connection| {
+        let sql = "SELECT repository, media_type FROM image_index WHERE digest = ?1 ORDER BY repository";
+        let mut statement = connection.prepare(sql)?;
+        let place = |row: &Row<'_>| Ok(IndexPlace { repository: row.get(0)?, media_type: row.get(1)? });
+        statement.query_map([digest.to_string()], place)?.collect()
+    })
+}
+
+/// The repositories that have a blob of a layer, as far as is known here.
+pub(crate) fn places_of_blob(database: &Database, digest: &Digest) -> Result<Vec<String>> {
+    database.read(|connection| {
+        let sql = "SELECT DISTINCT repository FROM layer_blob WHERE digest = ?1 ORDER BY repository";
+        let mut statement = connection.prepare(sql)?;
+        statement.query_map([digest.to_string()], |row| row.get(0))?.collect()
+    })
 }
 
 /// Whether a registry has an image, as far as is known here.
@@ -128,11 +182,13 @@ pub(crate) fn blobs_of(database: &Database, diff_id: &Digest) -> Result<Vec<(Lay
     })
 }
 
-/// Digests of all manifests that belong to an image which is here.
+/// Digests of all manifests that belong to an image which is here, and of the indexes that names stand for.
 pub(crate) fn manifests(database: &Database) -> Result<Vec<Digest>> {
     database.read(|connection| {
-        let mut statement = connection
-            .prepare("SELECT DISTINCT digest FROM manifest WHERE image_id IN (SELECT id FROM image)")?;
+        let mut statement = connection.prepare(
+            "SELECT digest FROM manifest WHERE image_id IN (SELECT id FROM image) \
+                      UNION SELECT index_digest FROM name WHERE index_digest <> ''",
+        )?;
         let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
         rows.filter_map(|row| row.map(|text| text.parse().ok()).transpose()).collect()
     })
@@ -154,6 +210,9 @@ pub(crate) fn layer_blobs(database: &Database, diff_ids: &[Digest]) -> Result<Ve
 pub(crate) fn forget(transaction: &Transaction<'_>, diff_ids: &[Digest]) -> Result<()> {
     transaction
         .execute("DELETE FROM manifest WHERE image_id NOT IN (SELECT id FROM image)", [])
+        .map_err(query)?;
+    transaction
+        .execute("DELETE FROM image_index WHERE digest NOT IN (SELECT index_digest FROM name)", [])
         .map_err(query)?;
     let kept = serde_json::to_string(diff_ids).unwrap_or_default();
     transaction

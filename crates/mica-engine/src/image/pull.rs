@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::image::embedded;
 use crate::image::fetch::Source;
 use crate::image::load::wanted_platform;
-use crate::image::origin::{self, LayerBlob, Origin};
+use crate::image::origin::{self, LayerBlob, Origin, OriginIndex};
 use crate::image::record::ImageRecord;
 use crate::image::register::{Fresh, NewRecord, check_depth};
 use crate::image::registries::refused;
@@ -24,13 +24,19 @@ const DEPTH_MAX: usize = 4;
 /// What hears of progress.
 type Listener<'a> = &'a (dyn Fn(ProgressEvent) + Sync);
 
-/// A manifest of one image, and the digest that its name stands for.
+/// A manifest of one image, and the index that its name stands for, if it is one's.
 struct Found {
     document: Document,
     manifest: Manifest,
     media_type: String,
-    /// Of the index, where the name is of one.
-    named: Digest,
+    index: Option<OriginIndex>,
+}
+
+impl Found {
+    /// The digest that the name stands for.
+    fn named(&self) -> Digest {
+        *self.index.as_ref().map_or(&self.document, |index| &index.document).digest()
+    }
 }
 
 impl Local {
@@ -132,13 +138,16 @@ impl Local {
         if !self.missing(std::slice::from_ref(&record), &Fresh::new())?.is_empty() {
             return Ok(None);
         }
+        let index = ImageRecord::index_of_name(&self.database(), &digested)?;
         if name.digest().is_none()
-            && ImageRecord::id_of_name(&self.database(), &name.to_string())? != Some(id)
+            && (ImageRecord::id_of_name(&self.database(), &name.to_string())? != Some(id)
+                || ImageRecord::index_of_name(&self.database(), &name.to_string())? != index)
         {
             let now = Timestamp::from(std::time::SystemTime::now());
             self.database().write(|transaction| {
                 image.check_exists(transaction)?;
-                ImageRecord::give_name(transaction, &name.to_string(), &id, now).map(drop)
+                ImageRecord::give_name(transaction, &name.to_string(), &id, now)?;
+                index.map_or(Ok(()), |index| ImageRecord::give_index(transaction, &name.to_string(), &index))
             })?;
             self.database().make_durable()?;
         }
@@ -159,7 +168,8 @@ impl Local {
         check_system(&config, name, &request.platform)?;
         let layers = LayerBlob::all(found.manifest.layers(), config.diff_ids())?;
         let id = *config.id();
-        let digested = name.clone().with_digest(found.named);
+        let named = found.named();
+        let digested = name.clone().with_digest(named);
         let mut names = vec![digested];
         names.extend(name.digest().is_none().then(|| name.clone()));
         let origin = Origin {
@@ -167,31 +177,40 @@ impl Local {
             manifest: found.document,
             media_type: found.media_type,
             layers: layers.clone(),
+            index: found.index,
         };
         let record = NewRecord { config, names, parent: None, origin: Some(origin) };
         self.add_fetched(record, &Source { repository, layers: &layers, progress })?;
-        Ok((id, found.named))
+        Ok((id, named))
     }
 
     fn fetch_config(&self, repository: &Repository<'_>, manifest: &Manifest) -> Result<ImageConfig> {
+        Ok(ImageConfig::parse(self.fetch_config_document(repository, manifest)?)?)
+    }
+
+    /// The config that a manifest names, which is compared with its digest but not read.
+    pub(crate) fn fetch_config_document(
+        &self,
+        repository: &Repository<'_>,
+        manifest: &Manifest,
+    ) -> Result<Document> {
         let Descriptor { size, .. } = manifest.config;
         let digest = manifest.config.digest()?;
         if let Ok(document) = self.blobs.read(&digest) {
-            return Ok(ImageConfig::parse(document)?);
+            return Ok(document);
         }
         let what = format!("config {digest}");
         if size > DOCUMENT_SIZE_MAX {
             return Err(mica_image::Error::TooLarge { what, limit: DOCUMENT_SIZE_MAX }.into());
         }
-        let document = believing(repository, || {
+        believing(repository, || {
             let mut bytes = Vec::new();
             repository
                 .blob(digest, size, 0)?
                 .read_to_end(&mut bytes)
                 .map_err(|source| Error::Download { what: what.clone(), source })?;
             Ok(Document::verified(bytes, &digest, &what)?)
-        })?;
-        Ok(ImageConfig::parse(document)?)
+        })
     }
 }
 
@@ -209,37 +228,52 @@ fn believing<T>(repository: &Repository<'_>, fetch: impl Fn() -> Result<T>) -> R
     fetch().or_else(|error| if repository.leave_mirrors() { fetch() } else { Err(error) })
 }
 
-/// Follows a name to the manifest for a platform.
-fn find(repository: &Repository<'_>, name: &Reference, platform: &Platform) -> Result<Found> {
+/// The manifest or index that a name stands for, with its media type.
+pub(crate) fn named_manifest(repository: &Repository<'_>, name: &Reference) -> Result<(Document, String)> {
     let what = format!("manifest of {}", name.familiar());
-    let (mut document, mut media_type) = believing(repository, || {
+    believing(repository, || {
         let fetched = repository.manifest(&asked(name)).map_err(|error| refused("pull", name, error))?;
         let document = match name.digest() {
             Some(digest) => Document::verified(fetched.bytes, digest, &what)?,
             None => Document::from_bytes(fetched.bytes),
         };
         Ok((document, fetched.media_type))
-    })?;
-    let named = *document.digest();
+    })
+}
+
+/// The manifest that an index of the repository lists, compared with what the index says of it.
+pub(crate) fn listed_manifest(
+    repository: &Repository<'_>,
+    name: &Reference,
+    listed: &Descriptor,
+) -> Result<(Document, String)> {
+    let digest = listed.digest()?;
+    believing(repository, || {
+        let what = format!("manifest {digest}");
+        let fetched =
+            repository.manifest(&digest.to_string()).map_err(|error| refused("pull", name, error))?;
+        let actual = fetched.bytes.len() as u64;
+        if actual != listed.size {
+            return Err(mica_image::Error::SizeMismatch { what, expected: listed.size, actual }.into());
+        }
+        Ok((Document::verified(fetched.bytes, &digest, &what)?, fetched.media_type))
+    })
+}
+
+/// Follows a name to the manifest for a platform.
+fn find(repository: &Repository<'_>, name: &Reference, platform: &Platform) -> Result<Found> {
+    let (mut document, mut media_type) = named_manifest(repository, name)?;
+    let mut top = None;
     for _ in 0..DEPTH_MAX {
         let index = match parse_manifest(&document, &media_type)? {
             ManifestDocument::Manifest(manifest) => {
-                return Ok(Found { document, manifest, media_type, named });
+                return Ok(Found { document, manifest, media_type, index: top });
             }
             ManifestDocument::Index(index) => index,
         };
-        let chosen = index.choose(platform)?;
-        let digest = chosen.digest()?;
-        (document, media_type) = believing(repository, || {
-            let what = format!("manifest {digest}");
-            let fetched =
-                repository.manifest(&digest.to_string()).map_err(|error| refused("pull", name, error))?;
-            let actual = fetched.bytes.len() as u64;
-            if actual != chosen.size {
-                return Err(mica_image::Error::SizeMismatch { what, expected: chosen.size, actual }.into());
-            }
-            Ok((Document::verified(fetched.bytes, &digest, &what)?, fetched.media_type))
-        })?;
+        let listed = listed_manifest(repository, name, &index.choose(platform)?)?;
+        top.get_or_insert(OriginIndex { document, media_type });
+        (document, media_type) = listed;
     }
     Err(Error::invalid(format!("{}: its indexes are nested too deeply", name.familiar())))
 }

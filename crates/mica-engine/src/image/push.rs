@@ -3,7 +3,8 @@
 //! An image that was pulled keeps its manifest. Layers that the registry has are not sent, nor those that another of
 //! its repositories can give; what is left is read from where it was pulled from, as the compressed bytes are
 //! not kept here and no other compressor makes the same ones again. Only if they are to be had nowhere is a layer
-//! compressed anew, and the image gets a manifest of its own; that is said.
+//! compressed anew, and the image gets a manifest of its own; that is said. An image that came under an index goes with
+//! it: `push_index.rs`.
 
 use crate::error::{Error, Result};
 use crate::image::origin::{self, LayerBlob, Origin};
@@ -13,7 +14,7 @@ use crate::image::send::{Outbox, note, send_all};
 use crate::{Local, events, lock};
 use mica_api::types::image::{ProgressEvent, PushRequest, PushedImage};
 use mica_image::{ImageConfig, ManifestDocument, PackFormat, Packing, parse_manifest, write_manifest};
-use mica_model::{Reference, Timestamp};
+use mica_model::{Digest, Reference, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -24,12 +25,20 @@ const MOUNT_SOURCES_MAX: usize = 4;
 type Listener<'a> = &'a (dyn Fn(ProgressEvent) + Sync);
 
 /// An image on its way.
-struct Push<'a> {
-    name: &'a Reference,
-    image: &'a ImageRecord,
-    outbox: Outbox<'a>,
+pub(super) struct Push<'a> {
+    pub(super) name: &'a Reference,
+    pub(super) image: &'a ImageRecord,
+    pub(super) outbox: Outbox<'a>,
     /// The layers are to be compressed in this manner, whatever they came as.
     is_anew: bool,
+}
+
+impl Push<'_> {
+    /// Ends a push in docker's words.
+    pub(super) fn told(&self, digest: &Digest, size: usize) {
+        let tag = self.name.tag().unwrap_or_default();
+        self.outbox.tell(note(format!("{tag}: digest: {digest} size: {size}")));
+    }
 }
 
 impl Local {
@@ -76,7 +85,15 @@ impl Local {
                 progress,
             };
             let is_anew = !request.compression.is_empty() || request.compression_level.is_some();
-            pushed.push(self.push_one(&Push { name, image, outbox, is_anew })?);
+            let push = Push { name, image, outbox, is_anew };
+            let with_index = if is_anew { None } else { self.push_index(&push, &request.platform)? };
+            pushed.push(match with_index {
+                Some(pushed) => pushed,
+                None => {
+                    self.check_pushed_platform(image, &request.platform)?;
+                    self.push_one(&push)?
+                }
+            });
         }
         Ok(pushed)
     }
@@ -110,7 +127,9 @@ impl Local {
             return Err(missing(name.tag().filter(|_| has_others)));
         };
         let image = ImageRecord::by_id(&self.database(), &id)?.ok_or_else(|| missing(name.tag()))?;
-        self.check_pushed_platform(&image, platform)?;
+        if !self.offers(name, platform)? {
+            self.check_pushed_platform(&image, platform)?;
+        }
         Ok(image)
     }
 
@@ -160,8 +179,8 @@ impl Local {
         let placed = push.outbox.repository.put_manifest(tag, &origin.media_type, manifest.bytes());
         placed.map_err(|error| refused("push", push.name, error))?;
         self.remember(push, &origin)?;
-        let (digest, size) = (*manifest.digest(), manifest.bytes().len());
-        push.outbox.tell(note(format!("{tag}: digest: {digest} size: {size}")));
+        let digest = *manifest.digest();
+        push.told(&digest, manifest.bytes().len());
         self.events.append(&events::image("push", &push.image.id.to_string(), &push.name.familiar()));
         Ok(PushedImage { name: push.name.to_string(), digest: digest.to_string() })
     }
@@ -197,6 +216,7 @@ impl Local {
                     manifest: document,
                     media_type: known.media_type,
                     layers,
+                    index: None,
                 }));
             }
         }
@@ -219,5 +239,6 @@ fn push_anew(push: &Push<'_>, config: &ImageConfig) -> Result<Origin> {
     let described: Vec<_> =
         layers.iter().map(|blob| (blob.media_type.as_str(), blob.digest, blob.size)).collect();
     let (manifest, media_type) = write_manifest(config, &described)?;
-    Ok(Origin { repository: push.name.name(), manifest, media_type: media_type.to_owned(), layers })
+    let media_type = media_type.to_owned();
+    Ok(Origin { repository: push.name.name(), manifest, media_type, layers, index: None })
 }

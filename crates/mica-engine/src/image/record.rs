@@ -203,6 +203,24 @@ impl ImageRecord {
         Ok(before.and_then(|id| id.parse().ok()))
     }
 
+    /// The index that a canonical name stands for, if it came as one.
+    pub(crate) fn index_of_name(database: &Database, name: &str) -> Result<Option<Digest>> {
+        let text: Option<String> = database.read(|connection| {
+            connection
+                .query_row("SELECT index_digest FROM name WHERE reference = ?1", [name], |row| row.get(0))
+                .optional()
+        })?;
+        Ok(text.and_then(|digest| digest.parse().ok()))
+    }
+
+    /// Notes that a canonical name, which was just given, stands for an index.
+    pub(crate) fn give_index(transaction: &Transaction<'_>, name: &str, index: &Digest) -> Result<()> {
+        transaction
+            .execute("UPDATE name SET index_digest=?2 WHERE reference=?1", params![name, index.to_string()])
+            .map_err(query)?;
+        Ok(())
+    }
+
     /// Takes a canonical name away.
     pub(crate) fn take_name(transaction: &Transaction<'_>, name: &str) -> Result<()> {
         transaction.execute("DELETE FROM name WHERE reference=?1", [name]).map_err(query)?;

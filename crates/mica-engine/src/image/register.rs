@@ -109,6 +109,7 @@ impl Local {
             self.blobs.store(image.config.document())?;
             if let Some(origin) = &image.origin {
                 self.blobs.store(&origin.manifest)?;
+                origin.index.as_ref().map_or(Ok(()), |index| self.blobs.store(&index.document))?;
             }
             records.push(image_record(image, layers));
         }
@@ -121,6 +122,9 @@ impl Local {
                 }
                 for name in &image.names {
                     ImageRecord::give_name(transaction, &name.to_string(), &record.id, now)?;
+                    if let Some(index) = image.origin.as_ref().and_then(|origin| origin.index.as_ref()) {
+                        ImageRecord::give_index(transaction, &name.to_string(), index.document.digest())?;
+                    }
                 }
             }
             Ok(())

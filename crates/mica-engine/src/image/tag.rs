@@ -9,11 +9,16 @@ impl Local {
     /// Gives the image `source` the name `target`, which may have named another one.
     pub(crate) fn tag_image(&self, source: &str, target: &str) -> Result<()> {
         let name = parse_target(target)?;
-        let image = ImageRecord::find(&self.database(), source)?;
+        let (image, source_name) = ImageRecord::find_with_name(&self.database(), source)?;
+        let index = match source_name {
+            Some(name) => ImageRecord::index_of_name(&self.database(), &name)?,
+            None => None,
+        };
         let now = Timestamp::from(std::time::SystemTime::now());
         self.database().write(|transaction| {
             image.check_exists(transaction)?;
-            ImageRecord::give_name(transaction, &name.to_string(), &image.id, now).map(drop)
+            ImageRecord::give_name(transaction, &name.to_string(), &image.id, now)?;
+            index.map_or(Ok(()), |index| ImageRecord::give_index(transaction, &name.to_string(), &index))
         })?;
         self.database().make_durable()?;
         self.events.append(&events::image("tag", &image.id.to_string(), &name.familiar()));

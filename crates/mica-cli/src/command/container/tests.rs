@@ -199,7 +199,7 @@ fn wrong_uses_never_reach_the_engine() {
         ("start -a one two", 1, "you cannot start and attach multiple containers at once\n"),
         ("frobnicate", 1, "mica: unknown command: mica frobnicate\n"),
         ("restrat web", 1, "mica: unknown command: mica restrat\nhint: did you mean 'mica restart'?\n"),
-        ("manifest ls", 1, "'mica manifest' is not supported yet by mica; it comes with registries\n"),
+        ("context ls", 1, "'mica context' is not supported yet by mica; it comes with the Engine API\n"),
     ] {
         let ran = refused(arguments);
         assert!(ran.error.starts_with(words), "{arguments}: {}", ran.error);

@@ -24,11 +24,7 @@ pub const COMMAND: Command = Command {
             ),
             number("compression-level", "Compress all layers anew, as hard as this"),
             switch("disable-content-trust", "Skip image signing (default true)").hide(true),
-            text(
-                "platform",
-                "string",
-                "Push only if the image is for this platform (\"os[/arch[/variant]]\")",
-            ),
+            text("platform", "string", "Push the image for this platform alone (\"os[/arch[/variant]]\")"),
             switch("quiet", "Suppress verbose output").short('q'),
         ]
     },
