@@ -10,6 +10,7 @@ mod changes;
 mod disk;
 mod error;
 pub mod graft;
+mod hashing;
 mod ingest;
 mod lower;
 mod node;

@@ -37,11 +37,7 @@ impl<W: Write> Sink for Plain<W> {
 
 /// Calls `take` with exactly `size` bytes: a file that shrank meanwhile is filled up with zeros,
 /// one that grew is cut off, because its header is written already.
-pub(crate) fn each_piece(
-    file: &OwnedFd,
-    size: u64,
-    mut take: impl FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
+fn each_piece(file: &OwnedFd, size: u64, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut buffer = vec![0; usize::try_from(size).unwrap_or(usize::MAX).clamp(1, 256 << 10)];
     let mut left = size;
     while left > 0 {

@@ -2,9 +2,10 @@
 
 use crate::disk::{FORMAT, LayerRecord, io_at};
 use crate::error::{Error, Result};
+use crate::hashing::HashedStream;
 use crate::ingest::{IngestedLayer, Workspace};
 use crate::node;
-use crate::pack::{Marks, Packer, Plain, Sink, each_piece};
+use crate::pack::{Marks, Packer, Plain, Sink};
 use crate::recipe::RecipeWriter;
 use crate::remove::open_root;
 use crate::settle::Debts;
@@ -12,9 +13,8 @@ use crate::store::LayerStore;
 use crate::tar::Time;
 use crate::tar::reader::Tap;
 use crate::walk::{Visit, Walk};
-use mica_model::{Digest, Timestamp};
+use mica_model::Timestamp;
 use rustix::fs::{AtFlags, FileType};
-use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -90,13 +90,14 @@ impl LayerStore {
         let recipe_path = workspace.directory.recipe();
         let file = File::create(&recipe_path).map_err(io_at("make", &recipe_path))?;
         let recipe = RecipeWriter::new(BufWriter::new(file)).map_err(io_at("write", &recipe_path))?;
-        let mut packer = Packer::new(Recording { recipe, hash: Sha256::new() }, Marks::Whiteouts);
+        let recording = Recording { recipe, stream: HashedStream::new() };
+        let mut packer = Packer::new(recording, Marks::Whiteouts);
         packer.tree(root.as_fd(), b"")?;
         let (size, entries) = (packer.bytes, packer.entries);
-        let Recording { recipe, hash } = packer.finish()?;
+        let Recording { recipe, stream } = packer.finish()?;
         let (writer, archive_size) = recipe.finish().map_err(io_at("write", &recipe_path))?;
         writer.into_inner().map_err(|error| io_at("write", &recipe_path)(error.into_error()))?;
-        let diff_id = Digest::from_bytes(hash.finalize().into());
+        let diff_id = stream.finish().map_err(io_at("hash", &tree))?;
         let displaced = Vec::new();
         let record =
             LayerRecord { version: FORMAT, diff_id, archive_size, size, entries, chain: None, displaced };
@@ -104,25 +105,30 @@ impl LayerStore {
     }
 }
 
+/// What lies behind this much of a layer goes to the disk while the rest is hashed, so that there is less to wait for at
+/// the end. Most layers are smaller, and some are never kept.
+const WRITTEN_AT_THE_END: u64 = 16 << 20;
+
 /// Hashes the archive and writes the recipe instead of it: the files are where they shall be.
 struct Recording<W: Write> {
     recipe: RecipeWriter<W>,
-    hash: Sha256,
+    stream: HashedStream,
 }
 
 impl<W: Write> Sink for Recording<W> {
     fn literal(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hash.update(bytes);
+        self.stream.bytes(bytes)?;
         self.recipe.literal(bytes)
     }
 
     fn content(&mut self, path: &[u8], file: &OwnedFd, size: u64) -> io::Result<()> {
-        each_piece(file, size, |piece| {
-            self.hash.update(piece);
-            Ok(())
-        })?;
+        self.stream.file(file, size)?;
         if size == 0 {
             return Ok(());
+        }
+        if self.stream.length() > WRITTEN_AT_THE_END {
+            // Only a matter of time: who relies on the layer waits for the disk.
+            let _ = mica_sys::write_out::begin_writing(file.as_fd());
         }
         self.recipe.piece(path, 0, size)
     }

@@ -13,3 +13,4 @@ pub mod process;
 pub mod seccomp;
 pub mod seclusion;
 pub mod signal;
+pub mod write_out;

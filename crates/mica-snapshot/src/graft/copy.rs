@@ -1,6 +1,7 @@
 //! Copying sources into a tree.
 
 use super::digest::open;
+use super::fill::{Fill, Filler};
 use super::visit::{Visited, visit};
 use super::{Filter, ModeChange, Source};
 use crate::error::{Error, Result, path_of};
@@ -15,6 +16,7 @@ use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::thread::Scope;
 
 /// How nodes change on their way.
 #[derive(Debug, Clone, Default)]
@@ -53,17 +55,19 @@ pub fn graft(
     destination: &Destination<'_>,
     options: &GraftOptions,
 ) -> Result<()> {
-    let mut copy = Copy::new(destination, options)?;
-    let into = copy.target(source, destination)?;
-    visit(source, filter, &mut |visited| {
-        if visited.below.is_empty() && visited.is_directory() {
-            return copy.enter_top(visited, &into);
-        }
-        let below = if visited.below.is_empty() { Vec::new() } else { components(visited.below)? };
-        let path = [&into[..], &below[..]].concat();
-        copy.node(visited, &path)
-    })?;
-    copy.finish()
+    std::thread::scope(|scope| {
+        let mut copy = Copy::new(destination, options, scope)?;
+        let into = copy.target(source, destination)?;
+        visit(source, filter, &mut |visited| {
+            if visited.below.is_empty() && visited.is_directory() {
+                return copy.enter_top(visited, &into);
+            }
+            let below = if visited.below.is_empty() { Vec::new() } else { components(visited.below)? };
+            let path = [&into[..], &below[..]].concat();
+            copy.node(visited, &path)
+        })?;
+        copy.finish()
+    })
 }
 
 /// Makes a directory and those above it. Tells whether anything was missing.
@@ -71,14 +75,16 @@ pub fn graft(
 /// # Errors
 /// [`Error::NotDirectory`], and what making it gives.
 pub fn make_directory(destination: &Destination<'_>, options: &GraftOptions) -> Result<bool> {
-    let mut copy = Copy::new(destination, options)?;
-    let path = plain_components(destination.path)?;
-    if copy.place.enter(&path, Missing::Report)? {
-        return Ok(false);
-    }
-    copy.make_parents(&path)?;
-    copy.finish()?;
-    Ok(true)
+    std::thread::scope(|scope| {
+        let mut copy = Copy::new(destination, options, scope)?;
+        let path = plain_components(destination.path)?;
+        if copy.place.enter(&path, Missing::Report)? {
+            return Ok(false);
+        }
+        copy.make_parents(&path)?;
+        copy.finish()?;
+        Ok(true)
+    })
 }
 
 /// The components of a path as an instruction has it: `..` never leads out.
@@ -87,20 +93,26 @@ fn plain_components(path: &[u8]) -> Result<Vec<CString>> {
     if parts.is_empty() { Ok(Vec::new()) } else { components(&parts) }
 }
 
-struct Copy<'a> {
+struct Copy<'scope, 'env> {
     place: Place,
-    options: &'a GraftOptions,
+    options: &'env GraftOptions,
+    filler: Filler<'scope, 'env>,
     /// First names of files that have several.
     links: HashMap<(u64, u64), Vec<CString>>,
     /// Times of directories, set when nothing changes in them any more.
     times: BTreeMap<Vec<CString>, Time>,
 }
 
-impl<'a> Copy<'a> {
-    fn new(destination: &Destination<'_>, options: &'a GraftOptions) -> Result<Self> {
+impl<'scope, 'env> Copy<'scope, 'env> {
+    fn new(
+        destination: &Destination<'_>,
+        options: &'env GraftOptions,
+        scope: &'scope Scope<'scope, 'env>,
+    ) -> Result<Self> {
         let root = node::open_directory(destination.root, c".").map_err(Error::io("open", b"/"))?;
         let place = Place::new(root, Flavor::Plain);
-        Ok(Self { place, options, links: HashMap::new(), times: BTreeMap::new() })
+        let filler = Filler::new(scope);
+        Ok(Self { place, options, filler, links: HashMap::new(), times: BTreeMap::new() })
     }
 
     /// Where a source goes: its name in the directory, or the name given.
@@ -204,21 +216,8 @@ impl<'a> Copy<'a> {
         let Some(file) = made.map_err(Error::io("make", &shown))? else {
             return node::apply_metadata(directory, name, &metadata, is_symlink);
         };
-        copy_content(&open(visited)?, &file).map_err(Error::io("copy", &shown))?;
-        let owner = (rustix::fs::Uid::from_raw(metadata.uid), rustix::fs::Gid::from_raw(metadata.gid));
-        let error = |action| Error::io::<Errno>(action, &shown);
-        if (metadata.uid, metadata.gid) != (0, 0) {
-            rustix::fs::chownat(directory, name, Some(owner.0), Some(owner.1), AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(error("change the owner of"))?;
-        }
-        for (key, value) in &metadata.xattrs {
-            match rustix::fs::fsetxattr(&file, &key[..], value, rustix::fs::XattrFlags::empty()) {
-                Ok(()) | Err(Errno::NOTSUP) => {}
-                Err(other) => return Err(error("set an attribute of")(other)),
-            }
-        }
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(metadata.mode)).map_err(error("change the mode of"))?;
-        rustix::fs::futimens(&file, &node::timestamps(metadata.mtime)).map_err(error("set the time of"))
+        let from = open(visited)?.into();
+        self.filler.take(Fill { from, to: file.into(), stat: *visited.stat, metadata, shown })
     }
 
     /// A directory that is there keeps what is in it and gets the permissions of the copied one.
@@ -258,8 +257,9 @@ impl<'a> Copy<'a> {
         }
     }
 
-    /// Sets the times of directories, the deepest first.
+    /// Waits for the contents and sets the times of directories, the deepest first.
     fn finish(mut self) -> Result<()> {
+        self.filler.finish()?;
         for (path, time) in std::mem::take(&mut self.times).into_iter().rev() {
             if self.place.enter(&path, Missing::Report)? {
                 rustix::fs::utimensat(self.place.directory(), ".", &node::timestamps(time), AtFlags::empty())
@@ -297,12 +297,6 @@ fn clear(directory: BorrowedFd<'_>, name: &CString, shown: &[u8]) -> Result<()> 
         Some(_) => remove_at(directory, name),
         None => Ok(()),
     }
-}
-
-/// Copies within the kernel, sharing blocks where the file system can.
-fn copy_content(from: &OwnedFd, to: &OwnedFd) -> std::io::Result<()> {
-    let (mut from, mut to) = (std::fs::File::from(from.try_clone()?), std::fs::File::from(to.try_clone()?));
-    std::io::copy(&mut from, &mut to).map(drop)
 }
 
 fn now() -> Time {

@@ -6,6 +6,7 @@
 
 mod copy;
 mod digest;
+mod fill;
 mod memory;
 mod mode;
 mod visit;

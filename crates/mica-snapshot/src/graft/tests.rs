@@ -146,3 +146,62 @@ fn a_memory_gives_the_digests_that_reading_gives() {
     assert_eq!(digest_of(context.path(), Some(&memory)), changed);
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn many_files_are_copied_by_several_threads_and_none_is_another() {
+    let (context, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let content = |number: usize| vec![u8::try_from(number % 251).unwrap(); number * 37 % 20_000];
+    for number in 0..400 {
+        let directory = context.path().join(format!("source/{}", number % 7));
+        fs::create_dir_all(&directory).unwrap();
+        let file = directory.join(number.to_string());
+        fs::write(&file, content(number)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640 + u32::from(number % 2 == 0))).unwrap();
+    }
+    // More than is read in one piece, more than this process copies itself, and names of one file.
+    fs::write(context.path().join("source/large"), vec![3; 9 << 20]).unwrap();
+    fs::write(context.path().join("source/medium"), vec![4; 3 << 20]).unwrap();
+    fs::hard_link(context.path().join("source/large"), context.path().join("source/twin")).unwrap();
+    copy(context.path(), "source", target.path(), "/", &all).unwrap();
+    for number in 0..400 {
+        let path = format!("{}/{number}", number % 7);
+        let (from, to) = (context.path().join("source").join(&path), target.path().join(&path));
+        assert_eq!(fs::read(&to).unwrap(), content(number), "{number}");
+        let status =
+            |path: &Path| path.metadata().map(|status| (status.mode(), status.mtime(), status.mtime_nsec()));
+        assert_eq!(status(&from).unwrap(), status(&to).unwrap(), "{number}");
+    }
+    assert_eq!(fs::read(target.path().join("large")).unwrap(), vec![3; 9 << 20]);
+    assert_eq!(fs::read(target.path().join("medium")).unwrap(), vec![4; 3 << 20]);
+    let inode = |name: &str| target.path().join(name).metadata().unwrap().ino();
+    assert_eq!(inode("large"), inode("twin"));
+}
+
+#[test]
+fn holes_stay_holes() {
+    use std::os::unix::fs::FileExt;
+    let (context, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::create_dir(context.path().join("source")).unwrap();
+    for (name, size, pieces) in [
+        ("empty", 64 << 20, &[][..]),
+        ("ends", 64 << 20, &[0, (64 << 20) - 6]),
+        ("middle", 64 << 20, &[20 << 20, 40 << 20]),
+        ("none", 1 << 20, &[]),
+    ] {
+        let file = fs::File::create(context.path().join("source").join(name)).unwrap();
+        file.set_len(size).unwrap();
+        pieces.iter().for_each(|offset| file.write_all_at(b"pieces", *offset).unwrap());
+    }
+    copy(context.path(), "source", target.path(), "/", &all).unwrap();
+    for name in ["empty", "ends", "middle", "none"] {
+        let (from, to) = (context.path().join("source").join(name), target.path().join(name));
+        assert!(fs::read(&from).unwrap() == fs::read(&to).unwrap(), "{name}");
+        let blocks = |path: &Path| path.metadata().unwrap().blocks();
+        assert!(
+            blocks(&to) <= blocks(&from),
+            "{name} has {} blocks instead of {}",
+            blocks(&to),
+            blocks(&from)
+        );
+    }
+}
