@@ -74,6 +74,9 @@ pub enum ExpansionProblem {
     /// A value that has grown beyond all measure.
     #[error("the value is larger than 16 MiB")]
     TooLarge,
+    /// Values that have grown beyond all measure together.
+    #[error("the values of variables add more than 64 MiB to the file")]
+    AllTooLarge,
 }
 
 /// How a text is read.

@@ -10,6 +10,8 @@ use super::instruction::{Argument, Dockerfile, Instruction, Kind, Pairs, Run, St
 use super::mount::Mount;
 use super::position::{Span, Word};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Arguments that every build may be given without an `ARG`: `RUN` sees them, histories and cache keys do not.
 pub const PROXY_ARGUMENTS: &[&str] = &[
@@ -27,6 +29,32 @@ pub const PROXY_ARGUMENTS: &[&str] = &[
 
 /// Arguments that speak to the builder and are not put into the environment of `RUN`.
 const BUILDER_ARGUMENTS: &[&str] = &["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
+/// What variables may add to the words of a whole file. Values that are made of values would otherwise take memory
+/// without end, each of them a small one.
+const GROWTH_LIMIT_BYTES: usize = 64 << 20;
+
+/// How much variables have added by now, in all stages; it makes no difference between files.
+#[derive(Debug, Clone, Default)]
+struct Growth(Arc<AtomicUsize>);
+
+impl PartialEq for Growth {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Growth {}
+
+impl Growth {
+    fn add(&self, bytes: usize) -> Result<(), ExpansionProblem> {
+        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > GROWTH_LIMIT_BYTES {
+            return Err(ExpansionProblem::AllTooLarge);
+        }
+        Ok(())
+    }
+}
 
 /// A platform as the platform arguments tell it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,6 +90,7 @@ pub struct Globals {
     variables: Environment,
     declared: BTreeSet<String>,
     escape: char,
+    growth: Growth,
     /// Variables in defaults of global arguments that nobody has set, each with its place.
     pub undefined: Vec<(String, Span)>,
 }
@@ -103,6 +132,7 @@ impl Globals {
             variables,
             declared: BTreeSet::new(),
             escape: file.directives.escape,
+            growth: Growth::default(),
             undefined: Vec::new(),
         };
         for instruction in &file.global_arguments {
@@ -321,7 +351,8 @@ impl Scope<'_> {
     fn argument(&mut self, argument: &mut Argument) -> Result<(), ParseError> {
         let name = &argument.name.value;
         let inherited = || self.globals.variables.value_of(name).map(str::to_owned);
-        let value = match (self.globals.given.get(name), &argument.default) {
+        let given = self.globals.given.get(name);
+        let value = match (given, &argument.default) {
             (Some(given), _) => Some(given.clone()),
             (None, Some(default)) => Some(
                 self.expansion(&default.value, default.span)
@@ -330,6 +361,10 @@ impl Scope<'_> {
             ),
             (None, None) => inherited(),
         };
+        if argument.default.is_none() || given.is_some() {
+            let growth = value.as_ref().map_or(0, String::len);
+            self.globals.growth.add(growth).map_err(at(argument.name.span))?;
+        }
         if let Some(value) = &value
             && !BUILDER_ARGUMENTS.contains(&name.as_str())
         {
@@ -356,6 +391,8 @@ impl Scope<'_> {
         for file in transfer.files.iter_mut().filter(|file| file.expand) {
             let span = file.content.span;
             let expansion = expand::expand_content(&file.content.value, &self.visible).map_err(at(span))?;
+            let growth = expansion.text.len().saturating_sub(file.content.value.len());
+            self.globals.growth.add(growth).map_err(at(span))?;
             self.note(&expansion, span);
             file.content.value = expansion.text;
         }
@@ -410,6 +447,7 @@ impl Scope<'_> {
 
     fn expansion(&mut self, text: &str, span: Span) -> Result<Expansion, Problem> {
         let expansion = expand::expand(text, self.globals.escape, &self.visible)?;
+        self.globals.growth.add(expansion.text.len().saturating_sub(text.len()))?;
         self.note(&expansion, span);
         Ok(expansion)
     }

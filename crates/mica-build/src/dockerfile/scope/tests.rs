@@ -151,3 +151,19 @@ fn a_base_that_comes_to_nothing_is_an_error_at_its_place() {
     let error = Globals::new(&file, &inputs(&[])).unwrap().base(&file.stages[0]).unwrap_err();
     assert_eq!(error.to_string(), "dockerfile parse error on line 2: base name ($a) should not be blank");
 }
+
+#[test]
+fn values_that_are_made_of_values_have_an_end() {
+    let grow = |count: usize| {
+        let lines: String = (0..count).map(|number| format!("ENV E{}=v$E{number}\n", number + 1)).collect();
+        let file = parse(&format!("FROM image\n{lines}")).unwrap();
+        let globals = Globals::new(&file, &inputs(&[])).unwrap();
+        let mut scope = globals.stage(Environment::default());
+        let mut instructions = file.stages[0].instructions.iter();
+        instructions
+            .find_map(|instruction| scope.expand(instruction).err())
+            .map(|error| error.problem.to_string())
+    };
+    assert_eq!(grow(2_000), None);
+    assert!(grow(20_000).unwrap().contains("more than 64 MiB"));
+}
