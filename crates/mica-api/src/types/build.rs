@@ -120,14 +120,23 @@ pub enum BuildOutput {
     /// Its files, into a directory.
     Files(PathBuf),
     /// Its files, as a tar archive.
-    Tar(File),
+    Tar(ArchivePlace),
     /// The image, as an archive that docker and OCI tools read.
     Archive {
         /// Where it is written.
-        file: File,
+        place: ArchivePlace,
         /// Whether docker is to load it, which knows no images for several platforms.
         is_dockers: bool,
     },
+}
+
+/// Where an archive goes.
+#[derive(Debug)]
+pub enum ArchivePlace {
+    /// To whoever reads from this.
+    Open(File),
+    /// Into a file, which is there when all of it is; what was there before stays until then. The path is absolute.
+    At(PathBuf),
 }
 
 /// Where steps come from that others have done.

@@ -6,7 +6,7 @@ use super::places::read_only;
 use crate::error::{Error, Result};
 use crate::image::load::wanted_platform;
 use crate::image::record::LayerRecord;
-use mica_api::types::build::{AnnotatedPart, BuildOutput, BuildRequest};
+use mica_api::types::build::{AnnotatedPart, ArchivePlace, BuildOutput, BuildRequest};
 use mica_image::{AnnotatedImage, Annotations, LayerSource, Platform, SavedImage, write_layout};
 use mica_model::{Digest, Reference};
 use mica_snapshot::archive::open_tree_root;
@@ -43,20 +43,15 @@ pub(super) fn write_outputs(results: &[Finished<'_, '_>], names: &[Reference]) -
                     "a tar archive has the files of one platform: use type=local or type=oci for several";
                 return Err(Error::Unsupported { what: what.to_owned() });
             }
-            BuildOutput::Tar(file) => {
-                let layers = first.builder.directories(&first.image.root)?;
-                let out = io::BufWriter::with_capacity(256 << 10, copy_of(file)?);
-                match layers.is_empty() {
-                    true => finish(out)?,
-                    false => export_tree(read_only(&layers)?.as_fd(), out)?,
-                }
-            }
+            BuildOutput::Tar(place) => archive_at(place, |file| write_tar(first, file))?,
             BuildOutput::Archive { is_dockers: true, .. } if results.len() > 1 => {
                 let what =
                     "docker exporter does not currently support exporting manifest lists: use type=oci";
                 return Err(Error::Unsupported { what: what.to_owned() });
             }
-            BuildOutput::Archive { file, .. } => written = write_images(results, names, &mut copy_of(file)?)?,
+            BuildOutput::Archive { place, .. } => {
+                written = archive_at(place, |file| write_images(results, names, file))?;
+            }
         }
     }
     Ok(written)
@@ -122,8 +117,41 @@ fn annotations(request: &BuildRequest<'_>, platform: &Platform) -> Result<Annota
     Ok(all)
 }
 
-fn copy_of(file: &File) -> Result<File> {
-    file.try_clone().map_err(|source| Error::io("write", Path::new("the output"), source))
+/// Has an archive written where it goes. A file is written beside its place and takes it when it is whole.
+fn archive_at<T>(place: &ArchivePlace, write: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
+    let path = match place {
+        ArchivePlace::At(path) => path,
+        ArchivePlace::Open(file) => {
+            let file = file.try_clone();
+            return write(&mut file.map_err(|source| Error::io("write", Path::new("the output"), source))?);
+        }
+    };
+    let failed = |action| move |source| Error::io(action, path, source);
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return write(&mut File::options().write(true).open(path).map_err(failed("open"))?);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let end = name.floor_char_boundary(NAME_LENGTH_MAX);
+    let part = path.with_file_name(format!(".{}.{}.part", &name[..end], std::process::id()));
+    let mut file = File::options().write(true).create_new(true).open(&part).map_err(failed("make"))?;
+    let written = write(&mut file).and_then(|written| {
+        std::fs::rename(&part, path).map_err(failed("write"))?;
+        Ok(written)
+    });
+    written.inspect_err(|_| drop(std::fs::remove_file(&part)))
+}
+
+/// How much of a name is kept in the one that the file has meanwhile, in bytes.
+const NAME_LENGTH_MAX: usize = 200;
+
+/// The files of a result as a tar archive.
+fn write_tar(result: &Finished<'_, '_>, file: &mut File) -> Result<()> {
+    let layers = result.builder.directories(&result.image.root)?;
+    let out = io::BufWriter::with_capacity(256 << 10, file);
+    match layers.is_empty() {
+        true => finish(out),
+        false => Ok(export_tree(read_only(&layers)?.as_fd(), out)?),
+    }
 }
 
 /// An archive of nothing.

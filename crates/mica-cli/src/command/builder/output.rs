@@ -1,11 +1,11 @@
 //! `--output`: where the result of a build goes.
 
 use crate::context::Context;
+use crate::file_output;
 use crate::report::Failure;
-use mica_api::types::build::BuildOutput;
+use mica_api::types::build::{ArchivePlace, BuildOutput};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What all of `--output` together mean.
 #[derive(Debug, Default)]
@@ -53,7 +53,8 @@ fn add(typed: &str, outputs: &mut Outputs, context: &Context<'_>) -> Result<(), 
             outputs.elsewhere.push(BuildOutput::Files(directory));
         }
         "tar" => {
-            outputs.elsewhere.push(BuildOutput::Tar(open(destination.ok_or_else(|| needs("tar"))?, context)?))
+            let place = place(destination.ok_or_else(|| needs("tar"))?, context)?;
+            outputs.elsewhere.push(BuildOutput::Tar(place));
         }
         "oci" => {
             outputs.elsewhere.push(archive(destination.ok_or_else(|| needs("oci"))?, false, context)?);
@@ -92,18 +93,19 @@ fn fields(typed: &str) -> Result<BTreeMap<String, String>, Failure> {
 }
 
 fn archive(path: &str, is_dockers: bool, context: &Context<'_>) -> Result<BuildOutput, Failure> {
-    Ok(BuildOutput::Archive { file: open(path, context)?, is_dockers })
+    Ok(BuildOutput::Archive { place: place(path, context)?, is_dockers })
 }
 
-fn open(path: &str, context: &Context<'_>) -> Result<File, Failure> {
+fn place(path: &str, context: &Context<'_>) -> Result<ArchivePlace, Failure> {
     if path != "-" {
-        return File::create(path).map_err(|source| failed(path, source));
+        file_output::check(Path::new(path)).map_err(Failure::refused)?;
+        return std::path::absolute(path).map(ArchivePlace::At).map_err(|source| failed(path, source));
     }
     if context.terminals().output {
         return Err(Failure::refused("dest file is required: the output would go to a terminal"));
     }
     let output = context.output_descriptor().try_clone_to_owned();
-    output.map(File::from).map_err(|source| failed("standard output", source))
+    output.map(|output| ArchivePlace::Open(output.into())).map_err(|source| failed("standard output", source))
 }
 
 fn failed(path: &str, source: std::io::Error) -> Failure {
