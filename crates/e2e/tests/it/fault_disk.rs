@@ -9,13 +9,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A file system of its own as the root of a world; taken away before the world is.
-struct Disk<'a> {
+pub(crate) struct Disk<'a> {
     world: &'a World,
     root: PathBuf,
 }
 
 impl<'a> Disk<'a> {
-    fn of(world: &'a World, size: &str, options: &[&str]) -> Self {
+    /// Makes one of this size.
+    pub(crate) fn of(world: &'a World, size: &str, options: &[&str]) -> Self {
         let image = world.directory().join("disk.img");
         let root = world.root();
         command("truncate", &["-s", size, image.to_str().unwrap()]);
@@ -24,7 +25,8 @@ impl<'a> Disk<'a> {
         Self { world, root }
     }
 
-    fn free_bytes(&self) -> u64 {
+    /// How much is free.
+    pub(crate) fn free_bytes(&self) -> u64 {
         let status = rustix::fs::statvfs(&self.root).unwrap();
         status.f_bavail * status.f_frsize
     }
@@ -41,7 +43,7 @@ impl<'a> Disk<'a> {
     }
 
     /// Writes until not a byte more fits, and nobody is left who would make room.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.has_chores() {
             assert!(Instant::now() < deadline, "the chores do not end");
@@ -68,7 +70,8 @@ impl<'a> Disk<'a> {
         }
     }
 
-    fn empty(&self) {
+    /// Takes away what fills it.
+    pub(crate) fn empty(&self) {
         for name in ["full", "fuller"] {
             drop(fs::remove_file(self.root.join(name)));
         }

@@ -17,9 +17,7 @@ const WILLING: &[&str] = &["busybox", "sh", "-c", "trap 'exit 0' TERM; sleep 100
 #[track_caller]
 fn kill_everywhere(prepare: &[Vec<&str>], command: &[&str]) {
     let count = count_calls(prepare, command);
-    let step = std::env::var_os("MICA_FAULT_STEP").and_then(|text| text.to_str()?.parse().ok());
-    let step: usize = step.unwrap_or(count / KILLS_DEFAULT).max(1);
-    for number in (step / 2 + 1..=count).step_by(step) {
+    for number in moments(count) {
         println!("{command:?} is killed at system call {number} of {count}");
         let world = prepared(prepare);
         let inject = format!("inject=all:signal=SIGKILL:when={number}");
@@ -29,6 +27,13 @@ fn kill_everywhere(prepare: &[Vec<&str>], command: &[&str]) {
         check_invariants(&world);
         world.close();
     }
+}
+
+/// At which of so many system calls a command is ended.
+pub(crate) fn moments(count: usize) -> impl Iterator<Item = usize> {
+    let step = std::env::var_os("MICA_FAULT_STEP").and_then(|text| text.to_str()?.parse().ok());
+    let step: usize = step.unwrap_or(count / KILLS_DEFAULT).max(1);
+    (step / 2 + 1..=count).step_by(step)
 }
 
 fn prepared(commands: &[Vec<&str>]) -> World {

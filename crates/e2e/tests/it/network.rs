@@ -1,7 +1,7 @@
 //! `network`: made, listed, removed; who finds and reaches whom on them.
 
 use crate::container_ports::{eventually, web};
-use e2e::World;
+use e2e::{Outside, World};
 
 /// How long a command may take beside seven others.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -235,39 +235,16 @@ fn privileged_a_killed_monitor_leaves_nothing_that_its_successor_stumbles_over()
     assert_eq!(rules.matches("8090").count(), 1, "{rules}");
 }
 
-/// Set by hand where the machine's own network, and what lies outside of it, may be used by tests.
-const OUTSIDE: &str = "MICA_TEST_OUTSIDE";
-
-/// How long what comes from outside may take.
-const OUTSIDE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(300);
-
 #[test]
 #[ignore = "needs root"]
 fn privileged_apt_get_update_works_by_the_hosts_own_resolver_and_route() {
-    if std::env::var_os(OUTSIDE).is_none() {
-        eprintln!("skipped: it uses the machine's own network; {OUTSIDE}=1 lets it");
-        return;
-    }
     let world = World::new();
+    let Some(outside) = Outside::of(&world) else { return };
     world.import_debian();
-    // The test has a network of its own; its process has that of the machine.
-    let own = format!("--net=/proc/{}/ns/net", std::process::id());
-    let there = |words: &[&str]| world.invoke_by("nsenter", &[&own], words).limit(OUTSIDE_PATIENCE).run();
-    let bridges = || -> Vec<String> {
-        let links = e2e::neighbour::host(&["nsenter", &own, "ip", "-o", "link", "show", "type", "bridge"]);
-        let names = links.lines().filter_map(|line| line.split(": ").nth(1));
-        names.filter_map(|name| name.strip_prefix("mica0-")).map(str::to_owned).collect()
-    };
-    let before = bridges();
-    there(&["network", "create", "back"]).success();
+    outside.invoke(&["network", "create", "back"]).run().success();
     for network in ["bridge", "back"] {
         let update = ["run", "--rm", "--network", network, e2e::fixture::DEBIAN, "apt-get", "update"];
-        there(&update).success().stdout_contains("Fetched ");
+        outside.invoke(&update).run().success().stdout_contains("Fetched ");
     }
-    there(&["network", "rm", "back"]).success();
-    // The default network's bridge and our table stay with an engine, and this one is going.
-    for mark in bridges().into_iter().filter(|mark| !before.contains(mark)) {
-        e2e::neighbour::host(&["nsenter", &own, "ip", "link", "delete", &format!("mica0-{mark}")]);
-        e2e::neighbour::host(&["nsenter", &own, "nft", "delete", "table", "inet", &format!("mica-{mark}")]);
-    }
+    outside.invoke(&["network", "rm", "back"]).run().success();
 }
