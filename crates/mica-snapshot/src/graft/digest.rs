@@ -2,6 +2,7 @@
 //! left out, so that a fresh checkout of the same files is the same.
 
 use super::memory::HashMemory;
+use super::threads::{Threads, WAITING};
 use super::visit::{Visited, visit};
 use super::{Filter, Source};
 use crate::error::{Error, Result};
@@ -10,7 +11,9 @@ use mica_model::Digest;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Receiver, sync_channel};
 
 /// Bytes of a file read at once.
 const CHUNK: usize = 128 << 10;
@@ -25,66 +28,120 @@ pub fn digest(
     keep_owners: bool,
     mut memory: Option<&mut HashMemory>,
 ) -> Result<Digest> {
-    let mut whole = Sha256::new();
-    let mut buffer = Vec::new();
-    visit(source, filter, &mut |visited| {
-        let stat = visited.stat;
-        if node::file_type(stat) == FileType::Socket {
-            return Ok(());
+    std::thread::scope(|scope| {
+        let mut digesting =
+            Digesting { whole: Sha256::new(), waiting: VecDeque::new(), threads: Threads::new(scope) };
+        visit(source, filter, &mut |visited| {
+            if node::file_type(visited.stat) == FileType::Socket {
+                return Ok(());
+            }
+            let recalled = match (&mut memory, node::file_type(visited.stat)) {
+                (Some(memory), FileType::RegularFile) => memory.recall(visited.below, visited.stat),
+                _ => None,
+            };
+            let answer = match recalled {
+                Some(digest) => Answer::Recalled(digest),
+                None => digesting.begin(visited)?,
+            };
+            digesting.waiting.push_back(Node { below: visited.below.to_vec(), stat: *visited.stat, answer });
+            // What is at the front is mostly ready when so much waits behind it.
+            while digesting.waiting.len() > WAITING * 2 {
+                digesting.settle_first(keep_owners, memory.as_deref_mut())?;
+            }
+            Ok(())
+        })?;
+        while !digesting.waiting.is_empty() {
+            digesting.settle_first(keep_owners, memory.as_deref_mut())?;
         }
-        whole.update((visited.below.len() as u64).to_le_bytes());
-        whole.update(visited.below);
-        whole.update(stat.st_mode.to_le_bytes());
+        digesting.threads.finish();
+        Ok(Digest::from_bytes(digesting.whole.finalize().into()))
+    })
+}
+
+/// A digest on its way: nodes count in the order of the walk, whoever is ready first.
+struct Digesting<'scope, 'env> {
+    whole: Sha256,
+    waiting: VecDeque<Node>,
+    threads: Threads<'scope, 'env>,
+}
+
+/// A node that was visited.
+struct Node {
+    below: Vec<u8>,
+    stat: Stat,
+    answer: Answer,
+}
+
+/// The digest of a node's attributes and content.
+enum Answer {
+    /// It was known.
+    Recalled(Digest),
+    Known(Digest),
+    /// It is being taken.
+    Awaited(Receiver<rustix::io::Result<Digest>>),
+}
+
+impl Digesting<'_, '_> {
+    /// Begins with attributes and content.
+    fn begin(&mut self, visited: &Visited<'_>) -> Result<Answer> {
+        let Visited { parent, name, stat, below } = visited;
+        let mut hash = Sha256::new();
+        let xattrs = node::xattrs(*parent, name).map_err(Error::io("examine", below))?;
+        for (key, value) in xattrs.iter().filter(|(key, _)| node::is_portable_xattr(key)) {
+            for part in [key, value] {
+                hash.update((part.len() as u64).to_le_bytes());
+                hash.update(part);
+            }
+        }
+        hash.update([0xff]);
+        match node::file_type(stat) {
+            FileType::RegularFile => {
+                let file = open(visited)?;
+                let (answer, awaited) = sync_channel(1);
+                self.threads.take(u64::try_from(stat.st_size).unwrap_or(0), move |buffer| {
+                    // Nobody waits any more where the walk has failed.
+                    let _ = answer.send(of_file(hash, &file, buffer));
+                })?;
+                return Ok(Answer::Awaited(awaited));
+            }
+            FileType::Symlink => {
+                let target =
+                    rustix::fs::readlinkat(*parent, *name, Vec::new()).map_err(Error::io("read", below))?;
+                hash.update(target.as_bytes());
+            }
+            FileType::CharacterDevice | FileType::BlockDevice => hash.update(stat.st_rdev.to_le_bytes()),
+            _ => {}
+        }
+        Ok(Answer::Known(Digest::from_bytes(hash.finalize().into())))
+    }
+
+    /// Takes in the node that was visited first.
+    fn settle_first(&mut self, keep_owners: bool, memory: Option<&mut HashMemory>) -> Result<()> {
+        let Some(Node { below, stat, answer }) = self.waiting.pop_front() else { return Ok(()) };
+        let (digest, was_known) = match answer {
+            Answer::Recalled(digest) => (digest, true),
+            Answer::Known(digest) => (digest, false),
+            // Only a panic of a thread leaves no answer; it is seen when the threads are joined.
+            Answer::Awaited(awaited) => {
+                let digest = awaited.recv().unwrap_or(Err(Errno::PIPE)).map_err(Error::io("read", &below))?;
+                (digest, false)
+            }
+        };
+        if node::file_type(&stat) == FileType::RegularFile
+            && let Some(memory) = memory
+        {
+            memory.remember(&below, &stat, (&digest, was_known))?;
+        }
+        self.whole.update((below.len() as u64).to_le_bytes());
+        self.whole.update(&below);
+        self.whole.update(stat.st_mode.to_le_bytes());
         if keep_owners {
-            whole.update(stat.st_uid.to_le_bytes());
-            whole.update(stat.st_gid.to_le_bytes());
+            self.whole.update(stat.st_uid.to_le_bytes());
+            self.whole.update(stat.st_gid.to_le_bytes());
         }
-        whole.update(of_node(visited, memory.as_deref_mut(), &mut buffer)?.as_bytes());
+        self.whole.update(digest.as_bytes());
         Ok(())
-    })?;
-    Ok(Digest::from_bytes(whole.finalize().into()))
-}
-
-/// The digest of attributes and content.
-fn of_node(visited: &Visited<'_>, memory: Option<&mut HashMemory>, buffer: &mut Vec<u8>) -> Result<Digest> {
-    if node::file_type(visited.stat) != FileType::RegularFile {
-        return of_content(visited, buffer);
     }
-    let Some(memory) = memory else { return of_content(visited, buffer) };
-    let recalled = memory.recall(visited.below, visited.stat);
-    let digest = match recalled {
-        Some(digest) => digest,
-        None => of_content(visited, buffer)?,
-    };
-    memory.remember(visited.below, visited.stat, (&digest, recalled.is_some()))?;
-    Ok(digest)
-}
-
-fn of_content(visited: &Visited<'_>, buffer: &mut Vec<u8>) -> Result<Digest> {
-    let Visited { parent, name, stat, below } = visited;
-    let mut hash = Sha256::new();
-    let xattrs = node::xattrs(*parent, name).map_err(Error::io("examine", below))?;
-    for (key, value) in xattrs.iter().filter(|(key, _)| node::is_portable_xattr(key)) {
-        for part in [key, value] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-    }
-    hash.update([0xff]);
-    match node::file_type(stat) {
-        FileType::RegularFile => {
-            let file = open(visited)?;
-            hash_file(&mut hash, &file, buffer).map_err(Error::io("read", below))?;
-        }
-        FileType::Symlink => {
-            let target =
-                rustix::fs::readlinkat(*parent, *name, Vec::new()).map_err(Error::io("read", below))?;
-            hash.update(target.as_bytes());
-        }
-        FileType::CharacterDevice | FileType::BlockDevice => hash.update(stat.st_rdev.to_le_bytes()),
-        _ => {}
-    }
-    Ok(Digest::from_bytes(hash.finalize().into()))
 }
 
 /// Opens a regular file; what took its place meanwhile is refused.
@@ -100,11 +157,12 @@ pub(super) fn open(visited: &Visited<'_>) -> Result<OwnedFd> {
     Ok(file)
 }
 
-fn hash_file(hash: &mut Sha256, file: &OwnedFd, buffer: &mut Vec<u8>) -> rustix::io::Result<()> {
+/// Goes on with a digest through all of a file.
+fn of_file(mut hash: Sha256, file: &OwnedFd, buffer: &mut Vec<u8>) -> rustix::io::Result<Digest> {
     buffer.resize(CHUNK, 0);
     loop {
         match rustix::io::read(file, &mut buffer[..]) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(Digest::from_bytes(hash.finalize().into())),
             Ok(length) => hash.update(&buffer[..length]),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),

@@ -1,5 +1,6 @@
 //! Contents and attributes of copied files: of a few where they are made, of many in threads beside the walk.
 
+use super::threads::Threads;
 use crate::error::{Error, Result};
 use crate::node;
 use crate::tar::Metadata;
@@ -8,19 +9,8 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Scope, ScopedJoinHandle};
-
-/// From how many bytes on threads are worth their start; each file counts as [`LEAST`] at least.
-const WORTH_THREADS: u64 = 1 << 20;
-const LEAST: u64 = 4 << 10;
-
-/// More threads than this only wait for the file system.
-const MOST_THREADS: usize = 4;
-
-/// How many files may wait, each with two open descriptors.
-const WAITING: usize = 32;
+use std::thread::Scope;
 
 /// Files up to this size are read and written in pieces; larger ones are left to the kernel.
 const SMALL: u64 = 4 << 20;
@@ -38,10 +28,6 @@ pub(super) struct Fill {
 }
 
 impl Fill {
-    fn cost(&self) -> u64 {
-        u64::try_from(self.stat.st_size).unwrap_or(0).max(LEAST)
-    }
-
     /// Fills it and gives it what it shall have, in the order in which nothing undoes another.
     fn fill(self, buffer: &mut Vec<u8>) -> Result<()> {
         let error = |action| Error::io::<Errno>(action, &self.shown);
@@ -62,7 +48,7 @@ impl Fill {
     }
 }
 
-/// What the threads and the one who gives them work have in common.
+/// How it went by now.
 #[derive(Default)]
 struct Outcome {
     has_failed: AtomicBool,
@@ -83,82 +69,35 @@ impl Outcome {
     }
 }
 
-struct Threads<'scope> {
-    work: SyncSender<Fill>,
-    handles: Vec<ScopedJoinHandle<'scope, ()>>,
-}
-
 /// Fills files. Nothing may rely on them before [`Filler::finish`].
 pub(super) struct Filler<'scope, 'env> {
-    scope: &'scope Scope<'scope, 'env>,
-    threads: Option<Threads<'scope>>,
+    threads: Threads<'scope, 'env>,
     outcome: Arc<Outcome>,
-    buffer: Vec<u8>,
-    cost: u64,
 }
 
 impl<'scope, 'env> Filler<'scope, 'env> {
     pub(super) fn new(scope: &'scope Scope<'scope, 'env>) -> Self {
-        Self { scope, threads: None, outcome: Arc::default(), buffer: Vec::new(), cost: 0 }
+        Self { threads: Threads::new(scope), outcome: Arc::default() }
     }
 
     /// Takes a file; answers a failure of an earlier one.
     pub(super) fn take(&mut self, fill: Fill) -> Result<()> {
         self.outcome.check()?;
-        if let Some(threads) = &self.threads {
-            // They end before us only by a panic, which is seen when they are joined.
-            return threads.work.send(fill).map_err(|_| Error::io("copy", b"files")(Errno::PIPE));
-        }
-        self.cost += fill.cost();
-        if self.cost > WORTH_THREADS {
-            self.threads = Some(start(self.scope, &self.outcome)?);
-        }
-        fill.fill(&mut self.buffer)
+        let outcome = Arc::clone(&self.outcome);
+        self.threads.take(u64::try_from(fill.stat.st_size).unwrap_or(0), move |buffer| {
+            // After a failure what waits is only taken away.
+            if !outcome.has_failed.load(Ordering::Relaxed)
+                && let Err(error) = fill.fill(buffer)
+            {
+                outcome.failed(error);
+            }
+        })
     }
 
     /// Waits until all are filled.
     pub(super) fn finish(self) -> Result<()> {
-        if let Some(Threads { work, handles }) = self.threads {
-            drop(work);
-            for handle in handles {
-                if let Err(panic) = handle.join() {
-                    std::panic::resume_unwind(panic);
-                }
-            }
-        }
+        self.threads.finish();
         self.outcome.check()
-    }
-}
-
-fn start<'scope>(scope: &'scope Scope<'scope, '_>, outcome: &Arc<Outcome>) -> Result<Threads<'scope>> {
-    let (work, queue) = sync_channel::<Fill>(WAITING);
-    let queue = Arc::new(Mutex::new(queue));
-    let count = std::thread::available_parallelism().map_or(1, |count| count.get().min(MOST_THREADS));
-    let mut handles = Vec::new();
-    for _ in 0..count {
-        let (queue, outcome) = (Arc::clone(&queue), Arc::clone(outcome));
-        let thread = std::thread::Builder::new().name("copy".to_owned());
-        let handle = thread.spawn_scoped(scope, move || work_off(&queue, &outcome));
-        handles.push(handle.map_err(|source| Error::Io {
-            action: "start a thread for",
-            path: "copying".into(),
-            source,
-        })?);
-    }
-    Ok(Threads { work, handles })
-}
-
-fn work_off(queue: &Mutex<Receiver<Fill>>, outcome: &Outcome) {
-    let mut buffer = Vec::new();
-    loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(fill) = next else { return };
-        // After a failure what waits is only taken away.
-        if !outcome.has_failed.load(Ordering::Relaxed)
-            && let Err(error) = fill.fill(&mut buffer)
-        {
-            outcome.failed(error);
-        }
     }
 }
 

@@ -9,6 +9,7 @@ mod digest;
 mod fill;
 mod memory;
 mod mode;
+mod threads;
 mod visit;
 mod wildcard;
 

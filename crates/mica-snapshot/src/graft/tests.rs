@@ -205,3 +205,37 @@ fn holes_stay_holes() {
         );
     }
 }
+
+#[test]
+fn many_files_are_digested_by_several_threads_in_the_order_of_their_names() {
+    let context = tempfile::tempdir().unwrap();
+    let tree = context.path().join("source");
+    for number in 0..300 {
+        let directory = tree.join((number % 7).to_string());
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(number.to_string()), vec![u8::try_from(number % 251).unwrap(); number * 61])
+            .unwrap();
+    }
+    let root = open_root(context.path()).unwrap();
+    let remembered = context.path().join("memory");
+    let take = |path: &SourcePath<'_>| match path.in_tree.starts_with(b"source") {
+        true => Verdict::Take,
+        false => Verdict::SkipAll,
+    };
+    let now = |memory: bool| {
+        let source = &find(root.as_fd(), b"source", &take).unwrap()[0];
+        let mut memory = memory.then(|| HashMemory::open(&remembered).unwrap());
+        let digest = digest(source, &take, false, memory.as_mut()).unwrap();
+        memory.into_iter().for_each(|memory| memory.save().unwrap());
+        digest
+    };
+    let first = now(false);
+    assert_eq!([now(true), now(true), now(false)], [first; 3]);
+    // Two files change places: all contents are there, in another order.
+    fs::rename(tree.join("0/7"), tree.join("0/x")).unwrap();
+    fs::rename(tree.join("0/14"), tree.join("0/7")).unwrap();
+    fs::rename(tree.join("0/x"), tree.join("0/14")).unwrap();
+    let second = now(true);
+    assert_ne!(first, second);
+    assert_eq!(now(false), second);
+}
