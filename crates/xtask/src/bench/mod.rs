@@ -3,6 +3,7 @@
 //! In each round every peer does each piece of work once, so that a machine that drifts treats all alike. The first
 //! round warms up and is not counted. Nothing is asserted: the numbers are for people.
 
+mod building;
 mod peer;
 mod scenario;
 mod workshop;
@@ -54,6 +55,7 @@ pub(crate) fn run(words: &[&str]) -> Result<(), Failure> {
     }
     for peer in peers.iter().filter(|peer| peer.is_engine()) {
         drop(scenario::ask(peer, &["rmi", "-f", "large"]));
+        drop(scenario::ask(peer, &["rmi", "-f", building::NAME]));
         drop(scenario::ask(peer, &["rmi", "-f", "busybox"]));
     }
     // Podman keeps its storage directory mounted on itself.

@@ -1,5 +1,6 @@
 //! The work that is timed: one function per scenario, each doing its own preparing and clearing away.
 
+use super::building;
 use super::peer::{Kind, Peer, timed, words};
 use super::workshop::Workshop;
 use crate::build;
@@ -39,6 +40,42 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario { name: "images", about: "`images`", is_long: false, action: images },
     Scenario { name: "load", about: "`load` of 640 MB in 60000 files; `tar x`", is_long: true, action: load },
     Scenario { name: "save", about: "`save` of it; `cat`", is_long: true, action: save },
+    Scenario {
+        name: "build",
+        about: "`build --no-cache` of 30 `RUN echo`",
+        is_long: true,
+        action: building::commands,
+    },
+    Scenario {
+        name: "build-known",
+        about: "the same, all known",
+        is_long: false,
+        action: building::known_commands,
+    },
+    Scenario {
+        name: "build-copy",
+        about: "`COPY` of 5,000 files, 200 MB, one of them changed, and `RUN true`",
+        is_long: true,
+        action: building::changed_copy,
+    },
+    Scenario {
+        name: "build-context",
+        about: "a context of 60,000 files, all known",
+        is_long: true,
+        action: building::known_context,
+    },
+    Scenario {
+        name: "build-stages",
+        about: "four stages of equal work",
+        is_long: true,
+        action: building::stages,
+    },
+    Scenario {
+        name: "build-stage",
+        about: "the same work in one stage",
+        is_long: true,
+        action: building::one_stage,
+    },
 ];
 
 /// The options of every container: without a network, so that all do the same.
@@ -161,7 +198,7 @@ fn save(peer: &Peer, workshop: &Workshop) -> Option<Result<Duration, Failure>> {
 }
 
 /// Waits until the disk has written what earlier work left, so that nobody pays for another.
-fn settle() -> Result<(), Failure> {
+pub(super) fn settle() -> Result<(), Failure> {
     build::capture(&mut Command::new("sync")).map(drop)
 }
 
