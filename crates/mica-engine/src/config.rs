@@ -31,6 +31,18 @@ pub(crate) struct Config {
     pub(crate) registry: RegistryConfig,
     /// How containers are reached.
     pub(crate) network: NetworkConfig,
+    /// What builds keep.
+    pub(crate) build: BuildConfig,
+}
+
+/// What builds keep for the next ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct BuildConfig {
+    /// How much of the disk it may take, such as `20GB`; a tenth of the disk when nothing is said.
+    pub(crate) cache_size_max: Option<String>,
+    /// For how many days it may be unused; sixty when nothing is said.
+    pub(crate) cache_days_max: Option<u32>,
 }
 
 /// How containers are reached.

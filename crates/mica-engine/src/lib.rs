@@ -37,6 +37,7 @@ use mica_image::BlobStore;
 use mica_registry::Registries;
 use mica_snapshot::{Effort, LayerStore};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Where a store lies.
@@ -62,6 +63,8 @@ struct Local {
     effort: Arc<Effort>,
     /// When this engine was opened: what the embedded image measures its start from.
     opened_at: std::time::SystemTime,
+    /// Whether a build has kept a step, so that what builds keep may have become too much.
+    has_built: AtomicBool,
     config_path: PathBuf,
     config: OnceLock<Config>,
     registries: OnceLock<Registries>,
@@ -99,6 +102,7 @@ impl Local {
             blobs,
             effort: Arc::new(Effort::unlimited()),
             opened_at,
+            has_built: AtomicBool::new(false),
             config_path: options.config.clone(),
             config: OnceLock::new(),
             registries: OnceLock::new(),

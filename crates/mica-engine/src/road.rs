@@ -33,6 +33,7 @@ use mica_api::types::volume::{Volume, VolumeCreateRequest, VolumePruneResponse};
 use mica_model::{Credential, Filters};
 use std::io::{Read, Write};
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 /// The engine in this process.
 #[derive(Debug)]
@@ -76,8 +77,9 @@ pub const CHORES_NAME: &str = "mica-chores";
 
 impl Drop for LocalEngine {
     fn drop(&mut self) {
-        if self.local.database().wants_folding() || self.local.effort.is_spent() {
-            let local = &self.local;
+        let local = &self.local;
+        let has_built = local.has_built.load(Ordering::Relaxed);
+        if has_built || local.database().wants_folding() || local.effort.is_spent() {
             let options = [
                 local.disk.root().into(),
                 local.disk.run_root().into(),

@@ -2,6 +2,7 @@
 
 mod archive_hostile;
 mod builder_bake;
+mod builder_bounds;
 mod builder_build;
 mod builder_cache;
 mod builder_faults;

@@ -10,6 +10,7 @@ use crate::image::record::LayerRecord;
 use mica_model::{Digest, Timestamp};
 use rusqlite::{OptionalExtension, params};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 /// The step of the database's format that brings the table.
 pub(crate) const TABLES: &str = "
@@ -74,6 +75,7 @@ impl Local {
             Some(layer) => serde_json::to_string(layer).unwrap_or_default(),
             None => String::new(),
         };
+        self.has_built.store(true, Ordering::Relaxed);
         self.database().write(|transaction| {
             transaction
                 .execute(

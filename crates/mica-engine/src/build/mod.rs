@@ -81,6 +81,8 @@ impl Local {
         member: Member<'_>,
     ) -> Result<BuildOutcome> {
         check_entitlements(request)?;
+        // A mistake in the settings is told now: who keeps to them later tells nobody.
+        self.build_cache_bounds()?;
         let platforms = platforms(request)?;
         push::check(request, &platforms)?;
         let names = request.tags.iter().map(|tag| crate::image::tag::parse_target(tag));
