@@ -8,6 +8,7 @@
 
 pub mod distribution;
 pub mod docker_registry;
+pub mod dockerfile_case;
 pub mod fixture;
 pub mod image_archive;
 pub mod invocation;
@@ -25,6 +26,7 @@ pub mod world;
 
 pub use distribution::{Authority, Demands, Distribution, Identity};
 pub use docker_registry::DockerRegistry;
+pub use dockerfile_case::DockerfileCase;
 pub use image_archive::ImageArchive;
 pub use invocation::{Background, Invocation};
 pub use lie::Stage;

@@ -53,11 +53,22 @@ impl Key {
 
 /// The key of a copy whose sources have a known digest.
 pub(crate) fn of_copy(root: &Root, step: &CopyStep, content: &Digest) -> Digest {
+    let nothing = Root::default();
+    let root = if step.ignores_root() { &nothing } else { root };
+    // Linked and not linked are not the same: one follows links below.
     let key = Key::new("copy").root(root).digest(content).text(&step.destination);
     let keeps_owner = matches!(step.origin, Origin::Root(_));
-    key.debug(&(step.is_directory, &step.owner, &step.mode, step.with_parents, &step.add, keeps_owner))
-        .texts(&step.excludes)
-        .finish()
+    key.debug(&(
+        step.is_directory,
+        &step.owner,
+        &step.mode,
+        step.with_parents,
+        &step.add,
+        keeps_owner,
+        step.is_independent(),
+    ))
+    .texts(&step.excludes)
+    .finish()
 }
 
 /// The key of a copy from layers, which need not be looked into: the same ones have the same files.
@@ -71,7 +82,7 @@ pub(crate) fn of_copy_by_layers(root: &Root, step: &CopyStep) -> Option<Digest> 
 pub(crate) fn of_run(root: &Root, step: &RunStep) -> Key {
     let key = Key::new("run").root(root).texts(&step.arguments).texts(&step.environment);
     let key = key.text(&step.directory).text(&step.user).debug(&step.network).debug(&step.is_insecure);
-    let mut key = key.debug(&step.script);
+    let mut key = key.debug(&step.script).debug(&step.devices);
     for mount in &step.mounts {
         key = key.text("mount").text(&mount.target).debug(&mount.is_read_only);
         // What is in a secret or a cache decides nothing, only where it is seen.

@@ -5,6 +5,7 @@
 
 mod check;
 mod command_line;
+mod device;
 mod directive;
 pub mod environment;
 mod error;
@@ -27,6 +28,7 @@ mod suggestion;
 mod transfer;
 
 pub use check::{CheckOptions, RuleNames};
+pub use device::{DeviceProblem, DeviceWish};
 pub use directive::Directives;
 pub use environment::Environment;
 pub use error::{ParseError, Problem};
@@ -37,6 +39,6 @@ pub use mount::MountFlag;
 pub use parse::{parse, parse_trigger};
 pub use pattern::PatternProblem;
 pub use position::{Located, Position, Span, Word};
-pub use scope::{Globals, Inputs, PlatformArguments, Scope};
+pub use scope::{Globals, Inherited, Inputs, PlatformArguments, Scope};
 pub use stages::TargetError;
 pub(crate) use suggestion::nearest as nearest_word;

@@ -1,7 +1,11 @@
 //! What a stage makes: the layers of its files, and the defaults of containers.
 
+use crate::dockerfile::Inherited;
 use mica_model::{Digest, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Where programs are looked for if no image says anything else.
+pub(crate) const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The files of a state of a stage: the digests of its layers, base first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -49,6 +53,8 @@ pub struct History {
     pub created_by: String,
     /// Whether it has no layer of its own.
     pub empty_layer: bool,
+    /// What is said of it, if that is not what is said of all steps.
+    pub comment: Option<String>,
 }
 
 /// An image or a finished stage.
@@ -66,9 +72,25 @@ pub struct Image {
     pub author: Option<String>,
     /// `os/architecture[/variant]`; nothing is the platform of the build.
     pub platform: Option<String>,
+    /// What its arguments leave to the stages of the same file that stand on it.
+    pub inherited: Inherited,
 }
 
 impl Config {
+    /// What an image without anything says.
+    pub(crate) fn of_nothing() -> Self {
+        let mut config = Self { working_dir: "/".to_owned(), ..Self::default() };
+        config.ensure_path();
+        config
+    }
+
+    /// Every image says where programs are looked for.
+    pub(crate) fn ensure_path(&mut self) {
+        if self.variable("PATH").is_none() {
+            self.env.push(format!("PATH={PATH_DEFAULT}"));
+        }
+    }
+
     /// The value of a variable of the environment.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.env

@@ -6,9 +6,10 @@ mod rule;
 mod tests;
 mod values;
 
-use crate::dockerfile::{CheckOptions, Dockerfile, Environment, Inputs, Span};
+use crate::dockerfile::{CheckOptions, Dockerfile, Environment, Inputs, Position, Span, Word};
 use crate::ignore::IgnoreRules;
 pub use rule::Rule;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Something that a rule has found.
@@ -55,10 +56,32 @@ pub struct BaseImage {
 pub fn check(file: &Dockerfile, surroundings: &Surroundings<'_>, options: &CheckOptions) -> Vec<Finding> {
     let mut findings = form::check(file);
     findings.extend(values::check(file, surroundings));
-    findings.retain(|finding| finding.rule.is_used(options));
+    let above = options_above(file);
+    findings.retain(|finding| {
+        let own = above.get(&finding.instruction.start);
+        finding.rule.is_used(options) && own.is_none_or(|own| !own.skip.contains(finding.rule.name()))
+    });
     findings.sort_by_key(|finding| (finding.instruction.start, finding.rule, finding.span.start));
     findings.dedup();
     findings
+}
+
+/// What a comment `# check=` directly above an instruction says for it alone.
+fn options_above(file: &Dockerfile) -> BTreeMap<Position, CheckOptions> {
+    let stages = file.stages.iter().flat_map(|stage| {
+        let inner = stage.instructions.iter().map(|one| (one.span.start, &one.comments));
+        std::iter::once((stage.span.start, &stage.comments)).chain(inner)
+    });
+    let outer = file.global_arguments.iter().map(|one| (one.span.start, &one.comments));
+    let said = |comments: &Vec<Word>| {
+        let mut options = comments.iter().filter_map(|comment| {
+            let (name, value) = comment.value.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("check").then(|| value.trim().to_owned())
+        });
+        // One that makes no sense is a comment like any other.
+        CheckOptions::parse(&options.next()?).ok()
+    };
+    stages.chain(outer).filter_map(|(start, comments)| Some((start, said(comments)?))).collect()
 }
 
 /// The options of a file with those of the build argument `BUILDKIT_DOCKERFILE_CHECK`, which come before.

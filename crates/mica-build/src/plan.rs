@@ -69,6 +69,8 @@ pub(crate) enum Base {
     Stage(usize),
     /// An image by name.
     Image(String),
+    /// A named context of files.
+    Files(String),
 }
 
 /// What `--from` means.
@@ -99,11 +101,19 @@ pub enum PlanProblem {
         /// The stage.
         name: String,
     },
-    /// `FROM` a context of files.
-    #[error("the context {name:?} is a directory and cannot be a base image")]
-    FilesAsBase {
-        /// Its name.
+    /// `--from` of a stage that only comes later.
+    #[error("cannot copy from stage {name:?}, it needs to be defined before current stage {current:?}")]
+    Later {
+        /// The stage.
         name: String,
+        /// The stage that wants it.
+        current: String,
+    },
+    /// `--from` of a number that no stage has.
+    #[error("invalid stage index {number}")]
+    NoStage {
+        /// The number.
+        number: usize,
     },
     /// Words that cannot be expanded.
     #[error("{0}")]
@@ -159,9 +169,7 @@ impl<'a> Plan<'a> {
         let platform = self.globals.platform(stage).map_err(placed)?.filter(|text| !text.is_empty());
         let base = match (self.options.contexts.get(&name), self.stage_named(&name, index)) {
             (Some(NamedContext::Image(image)), _) => Base::Image(image.clone()),
-            (Some(NamedContext::Files), _) => {
-                return Err((PlanProblem::FilesAsBase { name }, Some(stage.base.span)));
-            }
+            (Some(NamedContext::Files), _) => Base::Files(name),
             (None, Some(stage)) => Base::Stage(stage),
             (None, None) if name == "scratch" => Base::Scratch,
             (None, None) => Base::Image(name),
@@ -186,14 +194,16 @@ impl<'a> Plan<'a> {
         if let Some(stage) = self.stage_named(name, current) {
             return Ok(From::Stage(stage));
         }
-        let circular = || PlanProblem::Circular { name: name.to_owned() };
-        if self.stage_named(name, self.file.stages.len()).is_some() {
-            return Err(circular());
-        }
-        match name.parse::<usize>() {
-            Ok(number) if number < current => Ok(From::Stage(number)),
-            Ok(number) if number < self.file.stages.len() => Err(circular()),
-            _ => Ok(From::Image(name.to_owned())),
+        let number = name.parse::<usize>().ok();
+        match self.stage_named(name, self.file.stages.len()).or(number) {
+            None => Ok(From::Image(name.to_owned())),
+            Some(number) if number < current => Ok(From::Stage(number)),
+            Some(number) if number == current => Err(PlanProblem::Circular { name: name.to_owned() }),
+            Some(number) if number >= self.file.stages.len() => Err(PlanProblem::NoStage { number }),
+            Some(_) => {
+                let current = self.file.stages[current].name.as_ref().map(|name| name.value.clone());
+                Err(PlanProblem::Later { name: name.to_owned(), current: current.unwrap_or_default() })
+            }
         }
     }
 

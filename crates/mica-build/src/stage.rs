@@ -5,7 +5,7 @@ mod metadata;
 mod run;
 
 use crate::dockerfile::mount::Mount;
-use crate::dockerfile::{Environment, Instruction, Kind, Scope, parse_trigger};
+use crate::dockerfile::{Environment, Inherited, Instruction, Kind, Scope, Span, parse_trigger};
 use crate::image::{Config, History, Image};
 use crate::plan::{Base, From, Plan, PlanProblem};
 use crate::progress::News;
@@ -81,6 +81,7 @@ impl<'a> StageRun<'a> {
             let labels = self.plan.options.labels.clone();
             self.image.config.labels.extend(labels);
         }
+        self.image.inherited = self.scope.inherited();
         Ok(Standing::Finished(Box::new(std::mem::take(&mut self.image))))
     }
 
@@ -103,10 +104,11 @@ impl<'a> StageRun<'a> {
         let planned = &self.plan.stages[self.index];
         let span = self.plan.file.stages[self.index].span;
         match &planned.base {
-            Base::Scratch => {}
+            Base::Scratch => self.image.config = Config::of_nothing(),
             Base::Stage(base) => {
                 self.image = site.finished(*base).map(|image| (*image).clone()).unwrap_or_default();
             }
+            Base::Files(name) => self.begin_with_files(site, name)?,
             Base::Image(name) => {
                 let shown = format!("FROM {}", site.shown_name(name));
                 let number = self.announce(site, &shown);
@@ -124,13 +126,16 @@ impl<'a> StageRun<'a> {
             self.done += 1;
             self.prepend_triggers(span)?;
         }
+        self.image.config.ensure_path();
         let environment = Environment::from_texts(self.image.config.env.iter().map(String::as_str));
-        self.scope = self.plan.globals.stage(environment);
+        let inherited = std::mem::take(&mut self.image.inherited);
+        let inherited = if let Base::Stage(_) = planned.base { inherited } else { Inherited::default() };
+        self.scope = self.plan.globals.stage_on(environment, inherited);
         Ok(())
     }
 
     /// What the base image wants done in images that begin with it.
-    fn prepend_triggers<E>(&mut self, span: crate::dockerfile::Span) -> Result<(), SolveError<E>> {
+    fn prepend_triggers<E>(&mut self, span: Span) -> Result<(), SolveError<E>> {
         for expression in std::mem::take(&mut self.image.config.on_build).iter().rev() {
             let mut trigger = parse_trigger(expression).map_err(|error| SolveError::Wrong {
                 problem: PlanProblem::Instruction { message: error.problem.to_string() },
@@ -212,8 +217,11 @@ impl<'a> StageRun<'a> {
         let user = self.image.config.user.clone();
         let key = crate::cache::of_directory(&self.image.root, &path, &user);
         let root = self.image.root.clone();
-        let step =
-            Step { instruction, shown: format!("WORKDIR {word}"), created_by: format!("WORKDIR {path}") };
+        let step = Step {
+            span: instruction.span,
+            shown: format!("WORKDIR {word}"),
+            created_by: format!("WORKDIR {path}"),
+        };
         self.image.config.working_dir.clone_from(&path);
         if path == "/" {
             self.done += 1;
@@ -227,12 +235,12 @@ impl<'a> StageRun<'a> {
     fn change<W: Worker>(
         &mut self,
         site: &Site<'_, W>,
-        step: Step<'_>,
+        step: Step,
         keys: &[Digest],
         work: impl FnOnce(StepNumber) -> Result<Change, W::Error>,
     ) -> Result<(), SolveError<W::Error>> {
         let number = self.announce(site, &step.shown);
-        let failed = |source| site.failed(number, (step.shown.clone(), step.instruction.span), source);
+        let failed = |source| site.failed(number, (step.shown.clone(), step.span), source);
         if !self.plan.is_uncached(self.index) {
             for key in keys {
                 if let Some(change) = site.worker.find(key).map_err(failed)? {
@@ -263,7 +271,7 @@ impl<'a> StageRun<'a> {
 
     fn push_history(&mut self, created_by: String, created: Option<mica_model::Timestamp>) {
         let empty_layer = created.is_none();
-        self.image.history.push(History { created, created_by, empty_layer });
+        self.image.history.push(History { created, created_by, empty_layer, comment: None });
     }
 
     /// Tells that a step begins.
@@ -281,8 +289,9 @@ impl<'a> StageRun<'a> {
 }
 
 /// A step that changes files.
-struct Step<'a> {
-    instruction: &'a Instruction,
+struct Step {
+    /// Where it is written.
+    span: Span,
     /// What progress shows.
     shown: String,
     /// What the history of the image says.

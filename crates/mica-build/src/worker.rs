@@ -1,5 +1,6 @@
 //! What the solver needs done: the only way in which this crate touches anything.
 
+use crate::dockerfile::DeviceWish;
 use crate::dockerfile::mount::CacheSharing;
 use crate::image::{Image, Root};
 use mica_model::{Digest, Timestamp};
@@ -35,7 +36,10 @@ pub struct CopyStep {
     pub files: Vec<(String, String)>,
     /// An absolute path.
     pub destination: String,
-    /// Whether that is a directory even if it does not exist and there is only one source.
+    /// The same as the instruction has it.
+    pub destination_as_written: String,
+    /// Whether that is a directory even if it does not exist. If not, each source takes the place of the one before, as
+    /// docker has it.
     pub is_directory: bool,
     /// `--chown`.
     pub owner: Option<String>,
@@ -49,6 +53,19 @@ pub struct CopyStep {
     pub is_linked: bool,
     /// What only `ADD` does.
     pub add: Option<AddStep>,
+}
+
+impl CopyStep {
+    /// Whether the layer is the same whatever lies below it. As docker has it, `--chmod` ends that.
+    pub const fn is_independent(&self) -> bool {
+        self.is_linked && self.mode.is_none()
+    }
+
+    /// Whether what lies below need not even be looked at.
+    pub(crate) fn ignores_root(&self) -> bool {
+        let is_number = |text: &String| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
+        self.is_independent() && self.owner.as_ref().is_none_or(is_number)
+    }
 }
 
 /// What only `ADD` does.
@@ -83,6 +100,8 @@ pub struct RunStep {
     pub is_insecure: bool,
     /// A file for `/dev/pipes`: name and content.
     pub script: Option<(String, String)>,
+    /// The devices it asks for.
+    pub devices: Vec<DeviceWish>,
 }
 
 /// The network of a step.

@@ -123,7 +123,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// A compression that Mica doesn't know.
-    #[error("{format} compression is not supported; use gzip, zstd or none")]
+    #[error("{format} compression is not supported; use gzip, bzip2, xz, zstd or none")]
     Compression {
         /// Its name.
         format: &'static str,

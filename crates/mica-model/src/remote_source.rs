@@ -128,6 +128,21 @@ impl fmt::Display for RemoteSource {
     }
 }
 
+/// The address of a path within what an address has; nothing for what is no repository.
+pub fn below(address: &str, path: &str) -> Option<String> {
+    let Ok(Some(RemoteSource::Git(source))) = RemoteSource::parse_context(address) else { return None };
+    let inside = [source.subdirectory.trim_matches('/'), path.trim_matches('/')];
+    let inside = inside.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    if let Some((before, fragment)) = address.split_once('#') {
+        let reference = fragment.split(':').next().unwrap_or_default();
+        return Some(format!("{before}#{reference}:{inside}"));
+    }
+    let Some((before, query)) = address.split_once('?') else { return Some(format!("{address}#:{inside}")) };
+    let others = query.split('&').filter(|field| !field.starts_with("subdir="));
+    let fields: Vec<String> = others.map(str::to_owned).chain([format!("subdir={inside}")]).collect();
+    Some(format!("{before}?{}", fields.join("&")))
+}
+
 /// An address without what stands before its host.
 pub fn without_credentials(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
@@ -372,5 +387,15 @@ mod tests {
                 prop_assert!(!source.reference.starts_with('-'));
             }
         }
+    }
+
+    #[test]
+    fn a_path_within_a_repository_has_an_address() {
+        let below = |address: &str| below(address, "app/x").unwrap_or_default();
+        assert_eq!(below("https://host/a.git"), "https://host/a.git#:app/x");
+        assert_eq!(below("https://host/a.git#v1"), "https://host/a.git#v1:app/x");
+        assert_eq!(below("https://host/a.git#v1:sub"), "https://host/a.git#v1:sub/app/x");
+        assert_eq!(below("https://host/a.git?ref=v1&subdir=s"), "https://host/a.git?ref=v1&subdir=s/app/x");
+        assert_eq!(below("https://host/a.tar"), "");
     }
 }

@@ -196,3 +196,54 @@ fn privileged_mistakes_are_told_with_line_and_column_and_nothing_outside_is_touc
     let host = "target \"default\" {\n dockerfile-inline = \"FROM busybox\\n\"\n network = \"host\"\n}";
     assert!(said(host, &[]).contains("--allow=network.host"));
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_definitions_may_come_from_a_repository_and_then_the_paths_begin_there() {
+    let world = World::with_busybox();
+    let file = r#"
+group "default" { targets = ["top", "part"] }
+target "top" {
+  dockerfile-inline = "FROM busybox\nCOPY mark /mark\nRUN cat /mark\n"
+}
+target "part" {
+  context = "part"
+  contexts = { top = ".", here = "cwd://mine" }
+  tags = ["part:1"]
+}
+"#;
+    let dockerfile = "FROM busybox\nCOPY own /own\nCOPY --from=top mark /mark\nCOPY --from=here file /file\n";
+    let repository = world.scratch().join("repository.git");
+    let files = [
+        ("docker-bake.hcl", file),
+        ("mark", "marked\n"),
+        ("part/Dockerfile", dockerfile),
+        ("part/own", "own\n"),
+    ];
+    for (name, content) in files {
+        let path = repository.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    for words in [&["init", "-q", "-b", "main"][..], &["add", "."], &["commit", "-q", "-m", "x"]] {
+        let person = ["-c", "user.name=n", "-c", "user.email=n@example.com"];
+        let mut command = std::process::Command::new("git");
+        assert!(command.arg("-C").arg(&repository).args(person).args(words).status().unwrap().success());
+    }
+    let address = format!("file://{}#main", repository.display());
+    let local = [
+        ("mine/file", "of this machine\n"),
+        ("own.hcl", "target \"top\" {\n labels = { own = \"yes\" }\n tags = [\"top:1\"]\n}\n"),
+    ];
+    let allowed = format!("--allow=fs.read={}", repository.display());
+    bake(&world, &local, &[&allowed, &address]).success().stderr_contains("marked");
+    let show = ["run", "--rm", "part:1", "cat", "/own", "/mark", "/file"];
+    world.mica(show).success().stdout_is("own\nmarked\nof this machine\n");
+    let both = ["-f", "docker-bake.hcl", "-f", "cwd://own.hcl", &allowed, &address, "top"];
+    bake(&world, &local, &both).success();
+    assert_eq!(world.inspect("top:1", "{{.Config.Labels.own}}"), "yes");
+    bake(&world, &local, &["-f", "absent.hcl", &allowed, &address])
+        .failure()
+        .stderr_contains("absent.hcl not found in");
+    bake(&world, &local, &[&format!("file://{}/absent", repository.display())]).failure();
+}

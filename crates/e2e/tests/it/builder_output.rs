@@ -197,3 +197,39 @@ fn privileged_a_cache_that_a_command_has_is_not_pruned() {
         world.mica(["builder", "prune", "-af"]).success();
     }
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_squashing_leaves_one_layer_that_does_the_same() {
+    let world = World::with_busybox();
+    let dockerfile = "FROM busybox\nRUN echo one > /one; ln /one /hard; mkdir -p /gone/below /turned\n\
+        RUN rm -r /gone /turned /etc/group /var; mkdir /var /etc/group; touch /var/new /turned\n\
+        RUN rm -r /etc/group; echo two > /one; chown 7:8 /one; chmod 4755 /one; ln -s one /link\nCMD [\"x\"]\n";
+    let directory = context(&world, dockerfile);
+    for (name, flags) in [("plain", &[][..]), ("squashed", &["--squash"])] {
+        let arguments = [&["build", "-t", name, "."], flags].concat();
+        world.invoke(arguments).directory(&directory).run().success();
+    }
+    let layers = |name: &str| world.inspect(name, "{{len .RootFS.Layers}}");
+    assert_eq!(
+        (layers("busybox"), layers("plain"), layers("squashed")),
+        ("1".into(), "4".into(), "2".into())
+    );
+    let script = "find / -xdev -path /proc -prune -o -path /bin -prune -o -exec stat -c '%A %u:%g %Y %n' {} + | grep -v ' /etc$' | sort; cat /one /hard";
+    let files = |name: &str| {
+        world.mica(["run", "--rm", "--hostname", "h", name, "sh", "-c", script]).success().stdout()
+    };
+    let (plain, squashed) = (files("plain"), files("squashed"));
+    assert!(plain.contains("/var/new") && plain.ends_with("two\none\n"), "{plain}");
+    assert_eq!(plain, squashed);
+    let history =
+        world.mica(["history", "--no-trunc", "--format", "{{.Comment}}|{{.CreatedBy}}", "squashed"]);
+    let lines = history.success().lines();
+    let merged =
+        format!("merge {} to {}|", world.inspect("plain", "{{.Id}}"), world.inspect("busybox", "{{.Id}}"));
+    assert_eq!(lines[0], merged);
+    assert!(lines[1].ends_with("CMD [\"x\"]"), "{lines:?}");
+    // Done again it costs nothing.
+    let again = world.invoke(["build", "-q", "--squash", "."]).directory(&directory).run().success().line();
+    assert_eq!(again, world.inspect("squashed", "{{.Id}}"));
+}

@@ -138,7 +138,7 @@ fn privileged_a_checksum_is_kept_to_and_asks_nobody_twice() {
         .stderr_contains("invalid checksum");
     build(&world, &format!("FROM busybox\nADD --checksum={right} Dockerfile /\n"), &[])
         .failure()
-        .stderr_contains("local sources");
+        .stderr_contains("checksum requires HTTP(S) or Git sources");
 }
 
 #[test]

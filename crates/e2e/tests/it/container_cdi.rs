@@ -26,6 +26,15 @@ impl Shop {
         let arguments = ["run", "--rm"].iter().chain(flags).chain(&command);
         self.world.invoke(arguments).env("MICA_CONFIG", self.world.scratch().join("config.toml")).run()
     }
+
+    fn build(&self, dockerfile: &str, flags: &[&str]) -> Output {
+        let directory = self.world.scratch().join("context");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("Dockerfile"), dockerfile).unwrap();
+        let arguments = [&["build", "--progress=plain", "."], flags].concat();
+        let build = self.world.invoke(arguments).directory(directory);
+        build.env("MICA_CONFIG", self.world.scratch().join("config.toml")).run()
+    }
 }
 
 const YAML: &str = "\
@@ -91,4 +100,39 @@ fn privileged_graphics_processors_are_given_by_number_and_by_name() {
     shop.run(&["--gpus", "2"], script).success().stdout_is("1 1\n");
     shop.run(&["--gpus", "device=1"], "echo $GPU0,$GPU1").success().stdout_is(",1\n");
     shop.run(&["--gpus", "3"], script).code(125).stderr_contains("could not select device driver");
+}
+
+const FREE: &str = "\
+cdiVersion: 0.6.0
+kind: example.com/free
+annotations:
+  org.mobyproject.buildkit.device.autoallow: true
+devices:
+- name: first
+  containerEdits: {env: [FIRST=1]}
+- name: second
+  annotations: {org.mobyproject.buildkit.device.class: game}
+  containerEdits: {env: [SECOND=2]}
+";
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_commands_of_builds_get_the_devices_that_they_ask_for_and_may_have() {
+    let shop = Shop::new(&[("toy.yaml", YAML), ("free.yaml", FREE)]);
+    let toy = "FROM busybox\nRUN --device=example.com/toy=one test -c /dev/toy && echo a toy: $TOY\n";
+    shop.build(toy, &[]).code(1).stderr_contains("--allow device=example.com/toy=one");
+    for allowed in ["device", "device=example.com/toy", "device=example.com/toy=one"] {
+        shop.build(toy, &["--no-cache", "--allow", allowed]).success().stderr_contains("a toy: one");
+    }
+    let free = "FROM busybox\nRUN --device=example.com/free echo class $FIRST $SECOND\n\
+                RUN --device=example.com/free=* echo all $FIRST $SECOND\nRUN --device=game echo game $SECOND\n\
+                RUN --device=example.com/absent echo without\n";
+    let built = shop.build(free, &[]);
+    built.success().stderr_contains("class 1\n").stderr_contains("all 1 2\n").stderr_contains("game 2\n");
+    built.stderr_contains("device example.com/absent is not here");
+    let required = "FROM busybox\nRUN --device=example.com/absent,required true\n";
+    shop.build(required, &["--allow", "device"])
+        .code(1)
+        .stderr_contains("required device \"example.com/absent\" is not registered");
+    shop.build("FROM busybox\nRUN --device=required true\n", &[]).code(1).stderr_contains("Dockerfile:2");
 }

@@ -6,6 +6,7 @@ mod builder_bounds;
 mod builder_build;
 mod builder_cache;
 mod builder_faults;
+mod builder_cases;
 mod builder_history;
 mod builder_hostile;
 mod builder_output;

@@ -224,7 +224,7 @@ fn privileged_compressed_archives_are_read_from_files_and_streams() {
         return;
     }
     let stack = Stack::new();
-    for (compressor, ending) in [("gzip", "gz"), ("zstd", "zst")] {
+    for (compressor, ending) in [("gzip", "gz"), ("zstd", "zst"), ("xz", "xz"), ("bzip2", "bz2")] {
         let packed = stack.path(&format!("packed.{ending}"));
         let bytes = Command::new(compressor).args(["-c", "-q"]).arg(&stack.archive).output().unwrap().stdout;
         fs::write(&packed, &bytes).unwrap();
@@ -234,8 +234,7 @@ fn privileged_compressed_archives_are_read_from_files_and_streams() {
         other.invoke(["load"]).stdin(bytes).run().success().stdout_is("Loaded image: stack:v1\n");
         assert_eq!(other.inspect("stack:v1", "{{.Id}}"), stack.id);
     }
-    for (compressor, magic) in [("xz", &b"\xfd7zXZ\0"[..]), ("bzip2", b"BZh91AY&SY")] {
-        let other = World::new();
-        other.invoke(["load"]).stdin(magic.repeat(200)).run().code(1).stderr_contains(compressor);
+    for magic in [&b"\xfd7zXZ\0"[..], b"BZh91AY&SY"] {
+        World::new().invoke(["load"]).stdin(magic.repeat(200)).run().code(1);
     }
 }

@@ -1,6 +1,7 @@
 //! Bake: many builds that files describe.
 
 use crate::types::build::BuildRequest;
+use mica_model::Proxies;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -17,6 +18,23 @@ pub struct BakeRequest {
     pub names: Vec<String>,
     /// `--set`: `target.attribute=value`.
     pub overrides: Vec<String>,
+    /// Files of another place, which come before those of this machine.
+    pub remote: Option<BakeRemote>,
+    /// What stands for the directory that bake is called in (`BAKE_CMD_CONTEXT`).
+    pub command_context: String,
+}
+
+/// Files of a repository or of the web.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BakeRemote {
+    /// The address; where the targets' contexts begin, too.
+    pub address: String,
+    /// Their names there.
+    pub names: Vec<String>,
+    /// Whether each of them must be there.
+    pub are_needed: bool,
+    /// Through which proxies the network is reached.
+    pub proxies: Proxies,
 }
 
 /// A file that describes builds.

@@ -51,6 +51,8 @@ pub struct BuildRequest<'a> {
     pub entitlements: Vec<String>,
     /// Seconds since the epoch after which nothing in the result is said to have been made.
     pub source_date_epoch: Option<i64>,
+    /// Whether all that the build adds becomes one layer.
+    pub squash: bool,
     /// Whether the result becomes an image of the store.
     pub store: bool,
     /// Whether that image is sent to the registries of its names, of which there must be one then.

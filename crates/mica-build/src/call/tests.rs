@@ -100,8 +100,9 @@ Dockerfile:1
     assert_eq!(text::check("Dockerfile", source, &findings, None), expected);
     assert_eq!(json::check("Dockerfile", &findings, None)["warnings"][0]["ruleName"], "StageNameCasing");
     assert_eq!(
-        text::summary(&findings),
-        "1 warning found:\n - StageNameCasing: Stage name 'Base' should be lowercase (line 1)\n"
+        text::summary(&findings, &["x".to_owned(), "y".to_owned()]),
+        "2 warnings found:\n - StageNameCasing: Stage name 'Base' should be lowercase (line 1)\n \
+         - One or more build-args [x y] were not consumed\n"
     );
     assert_eq!(text::check("Dockerfile", source, &[], None), "Check complete, no warnings found.\n");
     let error = parse("FROM").unwrap_err();

@@ -80,9 +80,9 @@ pub fn check(name: &str, source: &str, findings: &[Finding], error: Option<&Pars
     text
 }
 
-/// The findings after a build, a line each.
-pub fn summary(findings: &[Finding]) -> String {
-    let mut text = match findings.len() {
+/// The findings after a build, a line each, and the arguments that nothing in the file asks for.
+pub fn summary(findings: &[Finding], unconsumed: &[String]) -> String {
+    let mut text = match findings.len() + usize::from(!unconsumed.is_empty()) {
         0 => return String::new(),
         1 => "1 warning found:\n".to_owned(),
         count => format!("{count} warnings found:\n"),
@@ -90,6 +90,9 @@ pub fn summary(findings: &[Finding]) -> String {
     for finding in findings {
         let line = finding.instruction.start.line;
         let _ = writeln!(text, " - {}: {} (line {line})", finding.rule.name(), finding.message);
+    }
+    if !unconsumed.is_empty() {
+        let _ = writeln!(text, " - One or more build-args [{}] were not consumed", unconsumed.join(" "));
     }
     text
 }

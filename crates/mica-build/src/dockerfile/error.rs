@@ -222,6 +222,9 @@ pub enum Problem {
     /// Something wrong with a `--mount`.
     #[error(transparent)]
     Mount(#[from] super::mount::MountProblem),
+    /// A wish for a device that makes no sense.
+    #[error(transparent)]
+    Device(#[from] super::device::DeviceProblem),
 }
 
 /// The near miss in parentheses.

@@ -1,6 +1,7 @@
 //! What each instruction makes of its flags and arguments.
 
 use super::command_line::CommandLine;
+use super::device::DeviceWish;
 use super::error::{ParseError, Problem};
 use super::flag::{Flags, Takes};
 use super::instruction::{
@@ -252,6 +253,11 @@ fn run(statement: &Statement<'_>) -> Result<Run, ParseError> {
     for mount in &mounts {
         mount.check().map_err(|problem| ParseError { problem: problem.into(), span: mount.value.span })?;
     }
+    let devices = flags.texts("device");
+    for device in devices.iter().filter(|device| !device.value.contains('$')) {
+        DeviceWish::parse(&device.value)
+            .map_err(|problem| ParseError { problem: problem.into(), span: device.span })?;
+    }
     let network = [("default", RunNetwork::Default), ("none", RunNetwork::None), ("host", RunNetwork::Host)];
     let security = [("sandbox", RunSecurity::Sandbox), ("insecure", RunSecurity::Insecure)];
     Ok(Run {
@@ -260,7 +266,7 @@ fn run(statement: &Statement<'_>) -> Result<Run, ParseError> {
         mounts,
         network: choice(&flags, "network", &network)?,
         security: choice(&flags, "security", &security)?,
-        devices: flags.texts("device"),
+        devices,
     })
 }
 

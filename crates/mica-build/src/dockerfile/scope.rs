@@ -234,13 +234,16 @@ impl Globals {
 
     /// The scope of a stage, whose base image has this environment.
     pub fn stage(&self, base: Environment) -> Scope<'_> {
-        Scope {
-            globals: self,
-            visible: base.clone(),
-            image: base,
-            declared: Vec::new(),
-            undefined: Vec::new(),
+        self.stage_on(base, Inherited::default())
+    }
+
+    /// The scope of a stage that stands on another stage of the file.
+    pub fn stage_on(&self, base: Environment, inherited: Inherited) -> Scope<'_> {
+        let mut visible = base.clone();
+        for (name, value) in inherited.values {
+            visible.set(name, value);
         }
+        Scope { globals: self, visible, image: base, declared: inherited.declared, undefined: Vec::new() }
     }
 
     /// The stages, named contexts and images that the instructions of a stage take files from (`COPY --from`,
@@ -261,6 +264,15 @@ impl Globals {
         }
         Ok(found)
     }
+}
+
+/// The arguments of a stage, which those that stand on it see without asking.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inherited {
+    /// The names, in order.
+    declared: Vec<String>,
+    /// The values of those that the image itself does not have.
+    values: Vec<(String, String)>,
 }
 
 /// The variables of a stage, from one instruction to the next.
@@ -287,7 +299,22 @@ impl Scope<'_> {
         &self.image
     }
 
-    /// The arguments that were declared so far, each with its value, in order.
+    /// What a stage that stands on this one sees of its arguments.
+    pub fn inherited(&self) -> Inherited {
+        let is_own = |name: &str, value: &str| self.image.value_of(name) != Some(value);
+        let values = self.visible.pairs().filter(|(name, value)| is_own(name, value));
+        Inherited {
+            declared: self.declared.clone(),
+            values: values.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        }
+    }
+
+    /// Whether an `ARG` of the stage names this variable.
+    pub fn is_declared(&self, name: &str) -> bool {
+        self.declared.iter().any(|declared| declared == name)
+    }
+
+    /// The arguments that were declared so far, each once and with its value, in order.
     pub fn arguments(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.declared.iter().map(|name| (name.as_str(), self.visible.value_of(name)))
     }
@@ -370,7 +397,9 @@ impl Scope<'_> {
         {
             self.visible.set(name.clone(), value.clone());
         }
-        self.declared.push(name.clone());
+        if !self.declared.contains(name) {
+            self.declared.push(name.clone());
+        }
         let span = argument.default.as_ref().map_or(argument.name.span, |default| default.span);
         argument.default = value.map(|value| Word::new(value, span));
         Ok(())

@@ -3,13 +3,11 @@
 use super::form::add;
 use super::{BaseImage, Finding, Rule, Surroundings};
 use crate::dockerfile::instruction::{CommandLine, Instruction, Kind, Stage, Transfer};
-use crate::dockerfile::{Dockerfile, Environment, Globals, Inputs, Scope, Span, nearest_word};
+use crate::dockerfile::{Dockerfile, Environment, Globals, Inherited, Inputs, Scope, Span, nearest_word};
 use crate::ignore;
+use crate::image::PATH_DEFAULT;
 use mica_model::Reference;
 use std::collections::BTreeMap;
-
-/// The environment of a stage that starts from nothing.
-const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Looks at a file. A file whose words cannot be expanded is looked at up to there: building it tells what is wrong.
 pub(super) fn check(file: &Dockerfile, surroundings: &Surroundings<'_>) -> Vec<Finding> {
@@ -39,6 +37,7 @@ pub(super) fn check(file: &Dockerfile, surroundings: &Surroundings<'_>) -> Vec<F
 struct Outcome {
     /// Nothing when the base image is unknown.
     environment: Option<Environment>,
+    inherited: Inherited,
     has_workdir: bool,
     has_shell: bool,
 }
@@ -51,7 +50,11 @@ impl Outcome {
         surroundings: &Surroundings<'_>,
         findings: &mut Vec<Finding>,
     ) -> Self {
-        let from_nothing = || Environment::from_texts([DEFAULT_PATH]);
+        let from_nothing = || {
+            let mut environment = Environment::default();
+            environment.set("PATH", PATH_DEFAULT);
+            environment
+        };
         if let Some(earlier) = stages.get(&base.to_lowercase()) {
             return earlier.clone();
         }
@@ -69,7 +72,7 @@ impl Outcome {
             }
             environment
         });
-        Self { environment, has_workdir: false, has_shell }
+        Self { environment, has_shell, ..Self::default() }
     }
 }
 
@@ -149,7 +152,7 @@ fn follow(
     findings: &mut Vec<Finding>,
 ) -> Outcome {
     let is_known = start.environment.is_some();
-    let mut scope = globals.stage(start.environment.unwrap_or_default());
+    let mut scope = globals.stage_on(start.environment.unwrap_or_default(), start.inherited);
     let (mut has_workdir, mut has_shell) = (start.has_workdir, start.has_shell);
     for instruction in &stage.instructions {
         let Ok(expanded) = scope.expand(instruction) else { break };
@@ -191,7 +194,8 @@ fn follow(
             _ => {}
         }
     }
-    Outcome { environment: is_known.then(|| scope.image_environment().clone()), has_workdir, has_shell }
+    let environment = is_known.then(|| scope.image_environment().clone());
+    Outcome { environment, inherited: scope.inherited(), has_workdir, has_shell }
 }
 
 fn undefined_variables(

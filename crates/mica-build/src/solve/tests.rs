@@ -89,7 +89,7 @@ fn only_what_the_target_needs_is_done() {
     assert_eq!(done(&worker), ["run /bin/sh -c one with PATH=/bin", "copy /x to /y"]);
     assert_eq!(image.root.layers.len(), 1);
     let history: Vec<_> = image.history.iter().map(|step| step.created_by.as_str()).collect();
-    assert_eq!(history, ["COPY --from=ONE /x /y # buildkit", "CMD [\"x\"]"]);
+    assert_eq!(history, ["COPY /x /y # buildkit", "CMD [\"x\"]"]);
     let options = Options { target: Some("two".to_owned()), ..Options::default() };
     build_with(&worker, text, &options).unwrap();
     assert_eq!(done(&worker), ["run /bin/sh -c two with PATH=/bin"]);
@@ -122,6 +122,19 @@ fn arguments_come_from_the_line_the_default_or_the_top() {
 }
 
 #[test]
+fn arguments_count_for_what_sees_them() {
+    let worker = Pretender::default();
+    for value in ["1", "2"] {
+        let arguments = [("V".to_owned(), value.to_owned())].into();
+        let options = Options { arguments, ..Options::default() };
+        build_with(&worker, "FROM a\nRUN before\nARG V\nRUN after\n", &options).unwrap();
+    }
+    let expected = ["before with PATH=/bin", "after with PATH=/bin V=1", "after with PATH=/bin V=2"]
+        .map(|what| format!("run /bin/sh -c {what}"));
+    assert_eq!(done(&worker), expected);
+}
+
+#[test]
 fn triggers_of_the_base_come_first() {
     let on_build = vec!["RUN first".to_owned(), "COPY . /second".to_owned()];
     let worker = Pretender { on_build, ..Pretender::default() };
@@ -149,7 +162,15 @@ fn mistakes_and_failures_end_the_build() {
     let SolveError::Wrong { problem, .. } = error else { panic!("{error:?}") };
     assert_eq!(problem.to_string(), "target stage \"bulider\" could not be found (did you mean builder?)");
     let circular = "FROM a AS one\nCOPY --from=two /x /y\nFROM a AS two\nCOPY --from=one /x /y\n";
-    assert!(matches!(fails(circular, None), SolveError::Wrong { problem: PlanProblem::Circular { .. }, .. }));
+    let error = fails(circular, Some("one"));
+    assert!(matches!(error, SolveError::Wrong { problem: PlanProblem::Later { .. }, .. }), "{error:?}");
+    let error = fails("FROM a AS one\nCOPY --from=one /x /y\n", None);
+    assert!(matches!(error, SolveError::Wrong { problem: PlanProblem::Circular { .. }, .. }), "{error:?}");
+    let error = fails("FROM a\nCOPY --from=7 /x /y\n", None);
+    assert!(
+        matches!(error, SolveError::Wrong { problem: PlanProblem::NoStage { number: 7 }, .. }),
+        "{error:?}"
+    );
     assert!(matches!(
         fails("ARG X\nFROM $X\n", None),
         SolveError::Wrong { problem: PlanProblem::Language(_), .. }

@@ -39,8 +39,9 @@ impl StageRun<'_> {
                 format!("MAINTAINER {}", name.value)
             }
             Kind::Onbuild(trigger) => {
+                // It leaves no trace in the history before it is used.
                 self.image.config.on_build.push(trigger.expression.clone());
-                format!("ONBUILD {}", trigger.expression)
+                return Ok(());
             }
             Kind::Shell(words) => {
                 let words: Vec<String> = words.iter().map(|word| word.value.clone()).collect();
@@ -110,19 +111,15 @@ impl StageRun<'_> {
     fn expose<E>(&mut self, words: &[Word]) -> Result<String, SolveError<E>> {
         let mut ports = Vec::new();
         for word in words {
-            let found = ports_of(&word.value).ok_or_else(|| SolveError::Wrong {
-                problem: PlanProblem::Instruction {
-                    message: format!("invalid containerPort: {}", word.value),
-                },
+            let found = ports_of(&word.value).map_err(|message| SolveError::Wrong {
+                problem: PlanProblem::Instruction { message },
                 span: Some(word.span),
             })?;
             ports.extend(found);
         }
-        ports.sort();
-        ports.dedup();
-        let shown = ports.iter().map(|port| format!("{port}:{{}}")).collect::<Vec<_>>().join(" ");
+        let shown = ports.join(" ");
         self.image.config.exposed_ports.extend(ports);
-        Ok(format!("EXPOSE map[{shown}]"))
+        Ok(format!("EXPOSE [{shown}]"))
     }
 
     fn volumes<E>(&mut self, words: &[Word]) -> Result<String, SolveError<E>> {
@@ -145,45 +142,48 @@ impl StageRun<'_> {
     fn healthcheck(&mut self, check: &Written) -> String {
         let Written::Command(command) = check else {
             let test = vec!["NONE".to_owned()];
-            self.image.config.healthcheck = Some(Healthcheck { test, ..Healthcheck::default() });
-            return "HEALTHCHECK &{[\"NONE\"] \"0s\" \"0s\" \"0s\" \"0s\" '\\x00'}".to_owned();
+            let check = Healthcheck { test, ..Healthcheck::default() };
+            let shown = shown_check(&check);
+            self.image.config.healthcheck = Some(check);
+            return shown;
         };
-        let check = self.check_of(command);
+        let check = check_of(command);
         let shown = shown_check(&check);
         self.image.config.healthcheck = Some(check);
         shown
     }
+}
 
-    fn check_of(&self, command: &HealthcheckCommand) -> Healthcheck {
-        let test = match &command.command {
-            CommandLine::Exec(words) => {
-                std::iter::once("CMD".to_owned()).chain(words.iter().map(|word| word.value.clone())).collect()
-            }
-            CommandLine::Shell(text) => vec!["CMD-SHELL".to_owned(), text.value.clone()],
-        };
-        let nanoseconds =
-            |time: Option<Duration>| i64::try_from(time.unwrap_or_default().as_nanos()).unwrap_or(i64::MAX);
-        Healthcheck {
-            test,
-            interval: nanoseconds(command.interval),
-            timeout: nanoseconds(command.timeout),
-            start_period: nanoseconds(command.start_period),
-            start_interval: nanoseconds(command.start_interval),
-            retries: command.retries.unwrap_or(0).into(),
+fn check_of(command: &HealthcheckCommand) -> Healthcheck {
+    let test = match &command.command {
+        CommandLine::Exec(words) => {
+            std::iter::once("CMD".to_owned()).chain(words.iter().map(|word| word.value.clone())).collect()
         }
+        CommandLine::Shell(text) => vec!["CMD-SHELL".to_owned(), text.value.clone()],
+    };
+    let nanoseconds =
+        |time: Option<Duration>| i64::try_from(time.unwrap_or_default().as_nanos()).unwrap_or(i64::MAX);
+    Healthcheck {
+        test,
+        interval: nanoseconds(command.interval),
+        timeout: nanoseconds(command.timeout),
+        start_period: nanoseconds(command.start_period),
+        start_interval: nanoseconds(command.start_interval),
+        retries: command.retries.unwrap_or(0).into(),
     }
 }
 
 /// As docker's histories have it.
 fn shown_check(check: &Healthcheck) -> String {
-    let words: Vec<String> = check.test.iter().map(|word| format!("{word:?}")).collect();
-    let times = [check.interval, check.timeout, check.start_period, check.start_interval];
-    let times: Vec<String> = times.iter().map(|time| format!("{:?}", seconds(*time))).collect();
-    let retries = match u8::try_from(check.retries) {
-        Ok(letter @ 32..127) => format!("'{}'", char::from(letter)),
-        _ => format!("'\\x{:02x}'", check.retries),
-    };
-    format!("HEALTHCHECK &{{[{}] {} {retries}}}", words.join(" "), times.join(" "))
+    format!(
+        "HEALTHCHECK {{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
+        check.test.join(" "),
+        seconds(check.interval),
+        seconds(check.timeout),
+        seconds(check.start_period),
+        seconds(check.start_interval),
+        check.retries
+    )
 }
 
 /// A duration in Go's words.
@@ -208,18 +208,24 @@ fn quoted(words: &[String]) -> String {
     format!("[{}]", words.join(" "))
 }
 
-/// `80`, `80/udp`, `8000-8010/tcp`: each port by itself.
-fn ports_of(text: &str) -> Option<Vec<String>> {
-    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+/// `80`, `80/udp`, `8000-8010/tcp`: each port by itself; else what is wrong, in docker's words.
+fn ports_of(text: &str) -> Result<Vec<String>, String> {
+    // An address and a port of the host are accepted and left out.
+    let written = text.rsplit(':').next().unwrap_or_default();
+    let (range, protocol) = written.split_once('/').unwrap_or((written, ""));
     let protocol = protocol.to_ascii_lowercase();
-    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-        return None;
+    let protocol = match protocol.as_str() {
+        "" => "tcp",
+        known @ ("tcp" | "udp" | "sctp") => known,
+        unknown => return Err(format!("invalid proto: {unknown}")),
+    };
+    if range.is_empty() {
+        return Err(format!("no port specified: {written}<empty>"));
     }
-    // A host part, as in 8080:80, is accepted and left out.
-    let range = range.rsplit(':').next()?;
     let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last).then(|| (first..=last).map(|port| format!("{port}/{protocol}")).collect())
+    let ends = first.parse::<u16>().ok().zip(last.parse::<u16>().ok()).filter(|(first, last)| first <= last);
+    let (first, last) = ends.ok_or_else(|| format!("invalid containerPort: {range}"))?;
+    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }
 
 #[cfg(test)]
@@ -231,8 +237,9 @@ mod tests {
         assert_eq!(ports_of("80").unwrap(), ["80/tcp"]);
         assert_eq!(ports_of("53/UDP").unwrap(), ["53/udp"]);
         assert_eq!(ports_of("1-3/sctp").unwrap(), ["1/sctp", "2/sctp", "3/sctp"]);
-        for wrong in ["", "x", "3-1", "80/icmp", "70000", "-1"] {
-            assert_eq!(ports_of(wrong), None, "{wrong}");
+        assert_eq!(ports_of("127.0.0.1:80:81/").unwrap(), ["81/tcp"]);
+        for wrong in ["", "/tcp", "x", "3-1", "80/icmp", "70000", "-1"] {
+            assert!(ports_of(wrong).is_err(), "{wrong}");
         }
     }
 
@@ -242,7 +249,7 @@ mod tests {
         let check = Healthcheck { test, interval: 90_000_000_000, retries: 3, ..Healthcheck::default() };
         assert_eq!(
             shown_check(&check),
-            "HEALTHCHECK &{[\"CMD-SHELL\" \"true\"] \"1m30s\" \"0s\" \"0s\" \"0s\" '\\x03'}"
+            "HEALTHCHECK {Test:[CMD-SHELL true] Interval:1m30s Timeout:0s StartPeriod:0s StartInterval:0s Retries:3}"
         );
         assert_eq!(seconds(1_500_000_000), "1.5s");
         assert_eq!(seconds(3_600_000_000_000), "1h0m0s");

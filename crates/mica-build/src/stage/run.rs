@@ -2,13 +2,16 @@
 
 use super::{StageRun, Step};
 use crate::cache;
-use crate::dockerfile::Instruction;
 use crate::dockerfile::instruction::{Program, Run, RunNetwork, RunSecurity};
 use crate::dockerfile::mount::{Mount, MountKind};
 use crate::dockerfile::scope::PROXY_ARGUMENTS;
+use crate::dockerfile::{DeviceWish, Instruction};
 use crate::plan::PlanProblem;
 use crate::solve::{Site, SolveError};
 use crate::worker::{Access, CacheMount, Mounted, Network, Origin, RunMount, RunStep, Worker};
+
+/// The argument that keeps the caches of some builds apart from those of others.
+const CACHE_ROOM_ARGUMENT: &str = "BUILDKIT_CACHE_MOUNT_NS";
 
 impl StageRun<'_> {
     pub(super) fn run<W: Worker>(
@@ -17,10 +20,6 @@ impl StageRun<'_> {
         instruction: &Instruction,
         (run, mounts): (&Run, &[Mount]),
     ) -> Result<(), SolveError<W::Error>> {
-        if let Some(device) = run.devices.first() {
-            let message = format!("device {} cannot be given to a build", device.value);
-            return Err(wrong(message, instruction));
-        }
         let step = self.run_step(site, instruction, (run, mounts))?;
         let shown = instruction.text.clone();
         let created_by = self.created_by(&step);
@@ -39,7 +38,7 @@ impl StageRun<'_> {
             key = key.digest(&digest.map_err(failed)?);
         }
         let root = self.image.root.clone();
-        let step_text = Step { instruction, shown, created_by };
+        let step_text = Step { span: instruction.span, shown, created_by };
         self.change(site, step_text, &[key.finish()], |number| site.worker.run(&root, &step, number))
     }
 
@@ -65,10 +64,18 @@ impl StageRun<'_> {
                 with_shell(path)
             }
         };
-        let is_proxy = |name: &str| PROXY_ARGUMENTS.contains(&name);
+        // One that an `ARG` names is a variable like any other.
+        let is_proxy = |name: &str| PROXY_ARGUMENTS.contains(&name) && !self.scope.is_declared(name);
         let seen = self.scope.run_environment().pairs().filter(|(name, _)| !is_proxy(name));
         let environment = seen.map(|(name, value)| format!("{name}={value}")).collect();
         let proxies = self.plan.globals.proxies().map(|(name, value)| format!("{name}={value}"));
+        let devices = run.devices.iter().map(|device| {
+            DeviceWish::parse(&device.value).map_err(|problem| SolveError::Wrong {
+                problem: PlanProblem::Language(problem.into()),
+                span: Some(device.span),
+            })
+        });
+        let devices = devices.collect::<Result<Vec<_>, _>>()?;
         let mut mounts = Vec::new();
         for mount in written {
             mounts.push(self.mount(site, instruction, mount)?);
@@ -90,6 +97,7 @@ impl StageRun<'_> {
                 .as_ref()
                 .is_some_and(|security| security.value == RunSecurity::Insecure),
             script,
+            devices,
         })
     }
 
@@ -115,6 +123,10 @@ impl StageRun<'_> {
             MountKind::Bind => (target, Mounted::Files { origin: origin.unwrap_or(Origin::Context), path }),
             MountKind::Cache => {
                 let id = mount.id.clone().unwrap_or_else(|| target.clone().unwrap_or_default());
+                let id = match self.plan.options.arguments.get(CACHE_ROOM_ARGUMENT) {
+                    Some(room) if !room.is_empty() => format!("{room}/{id}"),
+                    _ => id,
+                };
                 let access = access(0o755);
                 (target, Mounted::Cache(CacheMount { id, sharing: mount.sharing, origin, path, access }))
             }
@@ -134,8 +146,7 @@ impl StageRun<'_> {
         let seen: Vec<String> = self
             .scope
             .arguments()
-            .filter(|(name, _)| !PROXY_ARGUMENTS.contains(name))
-            .filter_map(|(name, value)| Some(format!("{name}={}", value?)))
+            .map(|(name, value)| format!("{name}={}", value.unwrap_or_default()))
             .collect();
         let arguments = step.arguments.join(" ");
         match seen.len() {
@@ -157,8 +168,4 @@ fn secret(mount: &Mount, target: Option<String>, access: Access) -> (Option<Stri
     };
     let variable = mount.variable.clone();
     (target, Mounted::Secret { id, variable, access, is_required: mount.required })
-}
-
-fn wrong<E>(message: String, instruction: &Instruction) -> SolveError<E> {
-    SolveError::Wrong { problem: PlanProblem::Instruction { message }, span: Some(instruction.span) }
 }

@@ -68,9 +68,12 @@ impl Builder<'_> {
     fn remote<'s>(&self, step: &'s CopyStep, written: &str) -> Result<Option<(&'s AddStep, RemoteSource)>> {
         let Some(add) = &step.add else { return Ok(None) };
         let parsed = RemoteSource::parse(written).map_err(|error| Error::invalid(error.to_string()))?;
+        if add.checksum.is_some() && step.sources.len() != 1 {
+            return Err(Error::invalid("checksum can't be specified for multiple sources"));
+        }
         let Some(mut source) = parsed else {
             return match &add.checksum {
-                Some(_) => Err(Error::invalid("checksum can't be specified for local sources")),
+                Some(_) => Err(Error::invalid("checksum requires HTTP(S) or Git sources")),
                 None => Ok(None),
             };
         };

@@ -1,15 +1,18 @@
 //! Bake: what files describe, and many builds at the same time.
 
 use super::Member;
+use super::context::{Tree, lone_text};
 use super::crew::{Crew, given_up};
+use super::remote::Remotes;
 use crate::error::{Error, Result};
 use crate::{Local, system};
 use mica_api::engine::BuildListener;
 use mica_api::types::bake::{
-    BakeContents, BakeOffer, BakePlan, BakeRequest, BakeTarget, BakeVariable, NamedBuild,
+    BakeContents, BakeOffer, BakePlan, BakeRemote, BakeRequest, BakeTarget, BakeVariable, NamedBuild,
 };
 use mica_api::types::build::{BuildEvent, BuildOutcome};
 use mica_build::bake::{Bake, BakeFile, Override, Settings};
+use mica_model::RemoteSource;
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -22,23 +25,27 @@ const STEPS_PER_BUILD: u32 = 1 << 20;
 impl Local {
     /// What the files describe, for some names.
     pub(crate) fn bake_plan(&self, request: &BakeRequest) -> Result<BakePlan> {
-        let bake = read(request)?;
+        let bake = self.read_bake(request)?;
         let overrides = request.overrides.iter().map(|text| Override::parse(text));
         let overrides = overrides.collect::<std::result::Result<Vec<_>, _>>()?;
         let plan = bake.resolve(&request.names, &overrides)?;
-        let targets = plan.targets.iter().map(|target| BakeTarget {
-            name: target.name.clone(),
-            attributes: match target.document() {
+        let targets = plan.targets.iter().map(|target| {
+            let attributes = match target.document() {
                 serde_json::Value::Object(attributes) => attributes,
                 _ => serde_json::Map::new(),
-            },
+            };
+            let mut target = BakeTarget { name: target.name.clone(), attributes };
+            if let Some(remote) = &request.remote {
+                begin_in(&remote.address, &mut target)?;
+            }
+            Ok(target)
         });
-        Ok(BakePlan { document: plan.document(), targets: targets.collect() })
+        Ok(BakePlan { document: plan.document(), targets: targets.collect::<Result<_>>()? })
     }
 
     /// What the files offer.
     pub(crate) fn bake_contents(&self, request: &BakeRequest) -> Result<BakeContents> {
-        let bake = read(request)?;
+        let bake = self.read_bake(request)?;
         let groups = bake.groups.iter().map(|(name, group)| BakeOffer {
             name: name.clone(),
             description: match group.description.as_str() {
@@ -61,6 +68,48 @@ impl Local {
             description: variable.description,
         });
         Ok(BakeContents { targets, variables: variables.collect() })
+    }
+
+    fn read_bake(&self, request: &BakeRequest) -> Result<Bake> {
+        let mut files = match &request.remote {
+            Some(remote) => self.remote_definitions(remote)?,
+            None => Vec::new(),
+        };
+        let here = request.files.iter();
+        files.extend(here.map(|file| BakeFile { name: file.name.clone(), text: file.text.clone() }));
+        let settings = Settings {
+            variables: request.variables.clone(),
+            dotenv: request.dotenv.clone(),
+            command_context: request.command_context.clone(),
+            local_platform: format!("linux/{}", system::architecture()),
+        };
+        Ok(Bake::read(&files, &settings)?)
+    }
+
+    /// The files of another place that describe builds.
+    fn remote_definitions(&self, remote: &BakeRemote) -> Result<Vec<BakeFile>> {
+        let crew = Crew::default();
+        let remotes = Remotes::new(self, &remote.proxies, &crew);
+        let mut files = Vec::new();
+        if let Some(file) = lone_text(&remotes, &remote.address)? {
+            return Ok(vec![BakeFile { name: file.name, text: file.text }]);
+        }
+        let tree = Tree::bring(&remotes, &remote.address)?;
+        for name in &remote.names {
+            match tree.text(name)? {
+                Some(text) => files.push(BakeFile { name: name.clone(), text }),
+                None if remote.are_needed => {
+                    return Err(Error::invalid(format!("{name} not found in {}", shown_address(remote))));
+                }
+                None => {}
+            }
+        }
+        match files.is_empty() {
+            true => {
+                Err(Error::invalid(format!("couldn't find a bake definition in {}", shown_address(remote))))
+            }
+            false => Ok(files),
+        }
     }
 
     /// Does builds, as many at the same time as there are processors.
@@ -199,17 +248,36 @@ fn shown(index: usize, build: &str, event: BuildEvent) -> BuildEvent {
     }
 }
 
-fn read(request: &BakeRequest) -> Result<Bake> {
-    let files = request.files.iter();
-    let files: Vec<BakeFile> =
-        files.map(|file| BakeFile { name: file.name.clone(), text: file.text.clone() }).collect();
-    let settings = Settings {
-        variables: request.variables.clone(),
-        dotenv: request.dotenv.clone(),
-        command_context: String::new(),
-        local_platform: format!("linux/{}", system::architecture()),
-    };
-    Ok(Bake::read(&files, &settings)?)
+fn shown_address(remote: &BakeRemote) -> String {
+    mica_model::remote_source::without_credentials(&remote.address)
+}
+
+/// Makes the paths of a target begin in the place that its definition came from. Those of this machine begin with
+/// `cwd://`.
+fn begin_in(remote: &str, target: &mut BakeTarget) -> Result<()> {
+    let mut contexts: Vec<&mut serde_json::Value> = Vec::new();
+    target.attributes.entry("context").or_insert_with(|| ".".into());
+    for (name, value) in &mut target.attributes {
+        match (name.as_str(), value) {
+            ("context", value) => contexts.push(value),
+            ("contexts", serde_json::Value::Object(named)) => contexts.extend(named.values_mut()),
+            _ => {}
+        }
+    }
+    for context in contexts {
+        let path = context.as_str().unwrap_or_default();
+        let is_address = path == "-" || path.contains("://") || path.starts_with(TARGET);
+        if is_address || !matches!(RemoteSource::parse_context(path), Ok(None)) {
+            continue;
+        }
+        let path = path.trim_start_matches("./").trim_end_matches('/');
+        let moved = match path {
+            "" | "." => Some(remote.to_owned()),
+            path => mica_model::remote_source::below(remote, path),
+        };
+        *context = moved.ok_or_else(|| Error::invalid(format!("{path}: no path within {remote}")))?.into();
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -235,6 +303,22 @@ mod tests {
         assert_eq!(board.next(&builds), Some(1));
         board.put(1, Err(None));
         assert_eq!(board.next(&builds), None);
+    }
+
+    #[test]
+    fn paths_begin_where_the_definition_came_from() {
+        let attributes = serde_json::json!({"contexts": {
+            "part": "./part/", "image": "docker-image://x", "other": "target:x", "here": "cwd://x"}});
+        let serde_json::Value::Object(attributes) = attributes else { panic!() };
+        let mut target = BakeTarget { name: "app".to_owned(), attributes };
+        begin_in("https://host/a.git#v1", &mut target).unwrap();
+        assert_eq!(target.text("context"), Some("https://host/a.git#v1"));
+        let contexts = target.attributes["contexts"].clone();
+        assert_eq!(contexts["part"], "https://host/a.git#v1:part");
+        assert_eq!((&contexts["image"], &contexts["here"]), (&"docker-image://x".into(), &"cwd://x".into()));
+        assert_eq!(contexts["other"], "target:x");
+        target.attributes["context"] = "sub".into();
+        assert!(begin_in("https://host/a.tar", &mut target).is_err());
     }
 
     #[test]

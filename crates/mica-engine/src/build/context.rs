@@ -171,7 +171,7 @@ impl Tree {
     }
 
     /// A small text in the tree, ignored or not.
-    fn text(&self, name: &str) -> Result<Option<String>> {
+    pub(super) fn text(&self, name: &str) -> Result<Option<String>> {
         let Some(root) = self.root() else { return Ok(None) };
         let found = match graft::find(root, &literal(name), &|_| Verdict::Take) {
             Ok(found) => found,
@@ -270,6 +270,16 @@ fn part_of(remotes: &Remotes<'_>, source: &GitSource, keeps_git_dir: bool) -> Re
         false => {
             Err(Error::invalid(format!("{:?} is not a directory of the repository", source.subdirectory)))
         }
+    }
+}
+
+/// What an address of the web has, if that is a file and no archive.
+pub(super) fn lone_text(remotes: &Remotes<'_>, address: &str) -> Result<Option<TextFile>> {
+    let parsed = RemoteSource::parse_context(address).map_err(|error| Error::invalid(error.to_string()))?;
+    let Some(RemoteSource::Http(source)) = parsed else { return Ok(None) };
+    match archive::recognise(remotes.file(&source, None)?.open()?)? {
+        Some(_) => Ok(None),
+        None => web_text(remotes, &source, &source.file_name()).map(Some),
     }
 }
 

@@ -66,11 +66,20 @@ impl Sources<'_> {
 impl Builder<'_> {
     fn sources(&self, origin: &Origin) -> Result<Sources<'_>> {
         match origin {
-            Origin::Root(root) => Ok(Sources::Layers(read_only(&self.directories(root)?)?)),
+            Origin::Root(root) => Ok(Sources::Layers(self.files_of(root)?)),
             other => match self.tree(other) {
                 Some(tree) => Ok(Sources::Tree(tree)),
                 None => Err(Error::invalid("the context does not exist")),
             },
+        }
+    }
+
+    /// The files of a stage or an image, to be read only.
+    pub(super) fn files_of(&self, root: &Root) -> Result<OwnedFd> {
+        match root.layers.is_empty() {
+            // There are no overlays of nothing.
+            true => Ok(open_tree_root(&self.remotes.scratch()?.tree()?)?),
+            false => read_only(&self.directories(root)?),
         }
     }
 
@@ -146,10 +155,18 @@ impl Builder<'_> {
     pub(super) fn copy_files(&self, root: &Root, step: &CopyStep) -> Result<Change> {
         let layers = self.directories(root)?;
         let place = Place::new(self, &layers)?;
-        let target = place.mount(&layers)?;
+        // What is linked is a layer by itself: nothing below decides where it goes.
+        let target = if step.is_independent() { place.mount(&[])? } else { place.mount(&layers)? };
         let excludes = excludes(step)?;
         let sources = self.sources(&step.origin)?;
-        let options = options(target.as_fd(), step, self.latest())?;
+        let owner = match &step.owner {
+            Some(text) if step.is_independent() && !layers.is_empty() => {
+                Some(owner::resolve(read_only(&layers)?.as_fd(), text)?)
+            }
+            Some(text) => Some(owner::resolve(target.as_fd(), text)?),
+            None => None,
+        };
+        let options = GraftOptions { owner, ..options(step, self.latest())? };
         for pattern in &step.sources {
             match self.bring(step, pattern)? {
                 None => {
@@ -264,22 +281,24 @@ impl Job<'_> {
     }
 }
 
-fn options(
-    target: BorrowedFd<'_>,
-    step: &CopyStep,
-    time: Option<mica_model::Timestamp>,
-) -> Result<GraftOptions> {
-    let owner = step.owner.as_deref().map(|text| owner::resolve(target, text)).transpose()?;
+/// All but the owner.
+fn options(step: &CopyStep, time: Option<mica_model::Timestamp>) -> Result<GraftOptions> {
     let mode = match &step.mode {
         None => None,
-        Some(text) => Some(
-            ModeChange::parse(text)
-                .ok_or_else(|| Error::invalid(format!("invalid chmod parameter: '{text}'")))?,
-        ),
+        Some(text) => Some(ModeChange::parse(text).ok_or_else(|| Error::invalid(wrong_mode(text)))?),
     };
     // What comes from a user's files is as old on every machine; an image's files have an age of their own.
     let keep_owners = matches!(step.origin, Origin::Root(_));
-    Ok(GraftOptions { owner, keep_owners, mode, time: time.filter(|_| !keep_owners) })
+    let keep_top = step.with_parents;
+    Ok(GraftOptions { owner: None, keep_owners, mode, keep_top, time: time.filter(|_| !keep_owners) })
+}
+
+fn wrong_mode(text: &str) -> String {
+    let said = format!("invalid chmod parameter: '{text}'");
+    match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => format!("{said}. it should be octal string and between 0 and 07777"),
+        false => said,
+    }
 }
 
 fn excludes(step: &CopyStep) -> Result<IgnoreRules> {

@@ -84,13 +84,7 @@ pub(super) fn export_caches(made: &[Made<'_>], steps: &Steps<'_>) -> Result<()> 
 impl<'m, 'a> Finished<'m, 'a> {
     fn new(made: &'m Made<'a>) -> Result<Self> {
         let (builder, image) = (&made.builder, &made.image);
-        let base = match &image.base {
-            Some(id) => {
-                let record = ImageRecord::by_id(&builder.local.database(), id)?;
-                record.map(|record| builder.local.image_config(&record)).transpose()?
-            }
-            None => None,
-        };
+        let base = builder.base_config(image)?;
         let mut between = builder.configs(image, base.as_ref())?;
         let config = between.pop().ok_or_else(|| Error::invalid("the build has made nothing"))?;
         check_depth(config.diff_ids().len())?;
@@ -127,6 +121,13 @@ impl<'m, 'a> Finished<'m, 'a> {
 }
 
 impl Builder<'_> {
+    /// The image that a result stands on.
+    pub(super) fn base_config(&self, image: &Image) -> Result<Option<ImageConfig>> {
+        let Some(id) = &image.base else { return Ok(None) };
+        let record = ImageRecord::by_id(&self.local.database(), id)?;
+        record.map(|record| self.local.image_config(&record)).transpose()
+    }
+
     /// Whether the image is there already and has all the names.
     fn is_recorded(&self, id: &Digest, names: &[Reference]) -> Result<bool> {
         let database = self.local.database();
@@ -142,7 +143,7 @@ impl Builder<'_> {
     }
 
     /// The configs of the result, the last one, and of the images between, one for each layer before the last.
-    fn configs(&self, image: &Image, base: Option<&ImageConfig>) -> Result<Vec<ImageConfig>> {
+    pub(super) fn configs(&self, image: &Image, base: Option<&ImageConfig>) -> Result<Vec<ImageConfig>> {
         let mut new = match base {
             Some(base) => NewImage::from_parent(base),
             None => NewImage::default(),
@@ -171,7 +172,7 @@ impl Builder<'_> {
             let history = History {
                 created: new.created,
                 created_by: step.created_by.clone(),
-                comment: COMMENT.to_owned(),
+                comment: step.comment.clone().unwrap_or_else(|| COMMENT.to_owned()),
                 empty_layer: step.empty_layer,
                 ..History::default()
             };

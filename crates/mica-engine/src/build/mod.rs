@@ -23,6 +23,7 @@ mod push;
 mod remote;
 mod run;
 mod scratch;
+mod squash;
 mod worker;
 
 pub(crate) use cache::TABLES;
@@ -37,8 +38,9 @@ use export::{Made, export, export_caches};
 use history::Recorder;
 use mica_api::engine::BuildListener;
 use mica_api::types::build::{BuildContext, BuildEvent, BuildOutcome, BuildRequest};
-use mica_build::dockerfile::{Dockerfile, ParseError, Span, parse};
+use mica_build::dockerfile::{Dockerfile, Globals, ParseError, Span, parse};
 use mica_build::image::Image;
+use mica_build::lint::Finding;
 use mica_build::progress::News;
 use mica_build::{NamedContext, Options, SolveError};
 use mica_model::RemoteSource;
@@ -123,6 +125,7 @@ impl Local {
                 Builder::new(self, request, (&context, &remotes, &caches, platform), listener, member)?;
             match builder.solve(&dockerfile, &options, &steps) {
                 Ok(image) => {
+                    let image = builder.maybe_squash(image, &steps)?;
                     builder.share(&image);
                     made.push(Made { builder, image });
                 }
@@ -140,9 +143,7 @@ impl Local {
         for made in &made {
             made.builder.remember_uses()?;
         }
-        if !findings.is_empty() {
-            listener(BuildEvent::Warnings { text: mica_build::call::text::summary(&findings) });
-        }
+        warn(&findings, (&dockerfile, &first), listener);
         drop((made, lock));
         self.push_result(request, &outcome.names, &steps)?;
         Ok(outcome)
@@ -162,6 +163,16 @@ impl Builder<'_> {
         self.clear_runs();
         self.clear_networks();
         solved.map_err(Box::new)
+    }
+}
+
+/// Tells what would be better otherwise.
+fn warn(findings: &[Finding], (file, options): (&Dockerfile, &Options), listener: BuildListener<'_>) {
+    let globals = Globals::new(file, &options.inputs()).ok();
+    let unconsumed = globals.map(|globals| globals.unconsumed(file)).unwrap_or_default();
+    let text = mica_build::call::text::summary(findings, &unconsumed);
+    if !text.is_empty() {
+        listener(BuildEvent::Warnings { text });
     }
 }
 
@@ -246,7 +257,13 @@ fn options(request: &BuildRequest<'_>, platform: &str, shows_platform: bool) -> 
         contexts: contexts.collect(),
         run_settings: format!(
             "{:?}",
-            (&request.network, &request.extra_hosts, request.shm_size_bytes, &request.ulimits)
+            (
+                &request.network,
+                &request.extra_hosts,
+                request.shm_size_bytes,
+                &request.ulimits,
+                request.arguments.get(run::HOST_NAME_ARGUMENT)
+            )
         ),
     }
 }
@@ -265,8 +282,11 @@ fn platforms(request: &BuildRequest<'_>) -> Result<Vec<String>> {
 }
 
 fn check_entitlements(request: &BuildRequest<'_>) -> Result<()> {
-    let known = ["network.host", "security.insecure"];
-    let is_known = |wanted: &String| known.contains(&wanted.as_str()) || wanted.starts_with("fs.read=/");
+    let known = ["network.host", "security.insecure", "device"];
+    let prefixes = ["fs.read=/", "device="];
+    let is_known = |wanted: &String| {
+        known.contains(&wanted.as_str()) || prefixes.iter().any(|prefix| wanted.starts_with(prefix))
+    };
     match request.entitlements.iter().find(|wanted| !is_known(wanted)) {
         Some(unknown) => Err(Error::invalid(format!("unknown entitlement {unknown}"))),
         None => Ok(()),

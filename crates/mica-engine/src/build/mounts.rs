@@ -2,7 +2,7 @@
 
 use super::context::literal;
 use super::copy::one;
-use super::places::{Place, read_only};
+use super::places::Place;
 use super::worker::Builder;
 use crate::error::{Error, Result};
 use crate::{lock, system};
@@ -159,6 +159,8 @@ impl Mounts {
                 }
             }
             Mounted::Agent { id, is_required, .. } => {
+                // Docker says it whether or not there is an agent.
+                self.variables.push(format!("SSH_AUTH_SOCK={target}"));
                 let Some(socket) = builder.request.agents.get(id) else {
                     return match is_required {
                         true => Err(Error::invalid(format!("unset ssh forward key {id}"))),
@@ -168,7 +170,6 @@ impl Mounts {
                 let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
                 let node = rustix::fs::open(socket, flags, rustix::fs::Mode::empty())
                     .map_err(|errno| Error::io("open", socket, errno.into()))?;
-                self.variables.push(format!("SSH_AUTH_SOCK={target}"));
                 self.bind(target, node, false, false);
             }
         }
@@ -348,7 +349,10 @@ fn files(
         Origin::Root(root) => Some(builder.directories(root)?),
         _ => None,
     };
-    let mounted = layers.as_deref().map(read_only).transpose()?;
+    let mounted = match origin {
+        Origin::Root(root) => Some(builder.files_of(root)?),
+        _ => None,
+    };
     let tree = builder.tree(origin);
     let filter = |path: &SourcePath<'_>| tree.map_or(Verdict::Take, |tree| tree.verdict(path));
     let root = match (&mounted, tree) {
@@ -361,7 +365,7 @@ fn files(
     if is_read_only && is_plain {
         return Ok((What::Node(source.node()?), is_directory));
     }
-    if let Some(layers) = layers.filter(|_| is_read_only) {
+    if let Some(layers) = layers.filter(|layers| is_read_only && !layers.is_empty()) {
         let lowers: Vec<PathBuf> = layers.into_iter().rev().collect();
         let lowers = mica_snapshot::visible_lowers(&lowers)?;
         let part = String::from_utf8(source.path().to_vec())
@@ -370,7 +374,7 @@ fn files(
     }
     crate::disk::make_layer_directory(copy)?;
     let root = open_tree_root(copy)?;
-    let options = GraftOptions { keep_owners: mounted.is_some(), ..GraftOptions::default() };
+    let options = GraftOptions { keep_top: true, keep_owners: mounted.is_some(), ..GraftOptions::default() };
     let destination = Destination { root: root.as_fd(), path: b"/node", is_directory: false };
     graft::graft(&source, &filter, &destination, &options)?;
     let all = |_: &SourcePath<'_>| Verdict::Take;
@@ -385,12 +389,12 @@ fn make_cache(builder: &Builder<'_>, cache: &CacheMount, path: &Path) -> Result<
     let data = fresh.join("data");
     crate::disk::make_layer_directory(&data)?;
     if let Some(Origin::Root(root)) = &cache.origin {
-        let from = read_only(&builder.directories(root)?)?;
+        let from = builder.files_of(root)?;
         let all = |_: &SourcePath<'_>| Verdict::Take;
         let source = one(Some(from.as_fd()), &cache.path, &all)?;
         let target = open_tree_root(&data)?;
         let destination = Destination { root: target.as_fd(), path: b"/", is_directory: true };
-        let options = GraftOptions { keep_owners: true, ..GraftOptions::default() };
+        let options = GraftOptions { keep_top: true, keep_owners: true, ..GraftOptions::default() };
         graft::graft(&source, &all, &destination, &options)?;
     }
     let fail = |source| Error::io("make", &data, source);

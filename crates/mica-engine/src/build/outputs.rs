@@ -67,7 +67,7 @@ fn write_files(result: &Finished<'_, '_>, directory: &Path) -> Result<()> {
     let target = open_tree_root(directory)?;
     let all = |_: &SourcePath<'_>| Verdict::Take;
     let destination = Destination { root: target.as_fd(), path: b"/", is_directory: true };
-    let options = GraftOptions { keep_owners: true, ..GraftOptions::default() };
+    let options = GraftOptions { keep_top: true, keep_owners: true, ..GraftOptions::default() };
     for source in graft::find(files.as_fd(), b"/", &all)? {
         graft::graft(&source, &all, &destination, &options)?;
     }

@@ -10,7 +10,8 @@ use std::os::fd::BorrowedFd;
 const SIZE_MAX: u64 = 16 << 20;
 
 /// The numbers of `user[:group]` in the tree at `root`. Without a group, a user's own one is meant;
-/// for a bare number, the group of the same number, as docker has it for `--chown`.
+/// for a bare number, the group of the same number, as docker has it for `--chown`. Nobody, and a name that the tree
+/// does not know, is root, as docker has it too.
 pub(super) fn resolve(root: BorrowedFd<'_>, text: &str) -> Result<(u32, u32)> {
     let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
     let group = group.filter(|group| !group.is_empty());
@@ -26,25 +27,17 @@ pub(super) fn resolve(root: BorrowedFd<'_>, text: &str) -> Result<(u32, u32)> {
         Err(_) => {
             let fields = entry("etc/passwd", user)?;
             let ids = fields.as_ref().and_then(|fields| Some((number(fields, 2)?, number(fields, 3)?)));
-            ids.ok_or_else(|| unknown("user", user))?
+            ids.unwrap_or_default()
         }
     };
     let group_id = match group {
         None => own_group,
         Some(group) => match group.parse::<u32>() {
             Ok(id) => id,
-            Err(_) => entry("etc/group", group)?
-                .and_then(|fields| number(&fields, 2))
-                .ok_or_else(|| unknown("group", group))?,
+            Err(_) => entry("etc/group", group)?.and_then(|fields| number(&fields, 2)).unwrap_or(own_group),
         },
     };
     Ok((user_id, group_id))
-}
-
-fn unknown(what: &str, name: &str) -> Error {
-    Error::invalid(format!(
-        "unable to convert uid/gid chown string to host mapping: can't find {what} {name}"
-    ))
 }
 
 fn read(root: BorrowedFd<'_>, file: &str) -> Result<String> {
@@ -81,6 +74,7 @@ mod tests {
         assert_eq!(of("7").unwrap(), (7, 7));
         assert_eq!(of("7:8").unwrap(), (7, 8));
         assert_eq!(of("7:staff").unwrap(), (7, 50));
-        assert!(of("nobody").is_err() && of("app:nobody").is_err());
+        assert_eq!(of(":50").unwrap(), (0, 50));
+        assert_eq!((of("nobody").unwrap(), of("app:nobody").unwrap()), ((0, 0), (10, 20)));
     }
 }

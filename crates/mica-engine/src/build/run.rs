@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::system;
 use mica_api::types::build::BuildEvent;
 use mica_api::types::container::{AttachStreams, ContainerConfig, StartOptions};
-use mica_api::types::host_config::{HostConfig, Resources};
+use mica_api::types::host_config::{DeviceRequest, HostConfig, Resources};
 use mica_build::image::Root;
 use mica_build::worker::{Change, Network, RunStep, StepNumber};
 use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
@@ -18,8 +18,11 @@ use mica_runtime::{Launcher, LogPlan, RuntimeError};
 use std::io::Read;
 use std::path::PathBuf;
 
-/// What commands see as the name of their host.
+/// What commands see as the name of their host, unless the build says another.
 const HOST_NAME: &str = "buildkitsandbox";
+
+/// The argument that says another.
+pub(super) const HOST_NAME_ARGUMENT: &str = "BUILDKIT_SANDBOX_HOSTNAME";
 
 /// What helps where programs are of another platform.
 const FOREIGN_HINT: &str = "programs of another platform run here only by an emulator that is registered with \
@@ -35,7 +38,8 @@ impl Builder<'_> {
         let launcher = Launcher::spawn(&id)?;
         let place = Place::with_id(self, id, &layers)?;
         let mut mounts = Mounts::prepare(self, &place, step)?;
-        let definition = self.definition(step, &mounts, layers)?;
+        let mut definition = self.definition(step, &mounts, layers)?;
+        definition.host_config.resources.device_requests = self.devices(step, number)?;
         let record = record(&place.id, &definition);
         self.local.write_host_files(&place.disk, &definition)?;
         let attach = AttachStreams { stdin: false, stdout: true, stderr: true };
@@ -117,6 +121,45 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// The devices that a step asks for and may have. One that is not here is told, or an error if it is required.
+    fn devices(&self, step: &RunStep, number: StepNumber) -> Result<Option<Vec<DeviceRequest>>> {
+        let mut names = Vec::new();
+        for wish in &step.devices {
+            let found = self.local.devices_of_build(&wish.name)?;
+            if found.is_empty() && wish.is_required {
+                return Err(Error::invalid(format!("required device {:?} is not registered", wish.name)));
+            }
+            if found.is_empty() {
+                self.note(number, format!("device {} is not here", wish.name));
+            }
+            for (name, is_for_all) in found {
+                if !is_for_all && !self.is_device_allowed(&name) {
+                    return Err(Error::invalid(format!(
+                        "device {name} is not allowed: the build needs --allow device={name}"
+                    )));
+                }
+                names.push(name);
+            }
+        }
+        let request = DeviceRequest {
+            driver: crate::container::cdi::DRIVER.to_owned(),
+            device_ids: Some(names),
+            ..DeviceRequest::default()
+        };
+        Ok((!step.devices.is_empty()).then(|| vec![request]))
+    }
+
+    /// Whether the build was given a device, its kind, or all devices.
+    fn is_device_allowed(&self, name: &str) -> bool {
+        let kind = name.split('=').next().unwrap_or_default();
+        let allowed = self.request.entitlements.iter();
+        let mut allowed = allowed.filter_map(|given| match given.as_str() {
+            "device" => Some(""),
+            other => other.strip_prefix("device="),
+        });
+        allowed.any(|given| given.is_empty() || given == kind || given == name)
+    }
+
     fn definition(&self, step: &RunStep, mounts: &Mounts, layers: Vec<PathBuf>) -> Result<Definition> {
         let request = self.request;
         let network = match (step.network, request.network.as_str()) {
@@ -144,8 +187,9 @@ impl Builder<'_> {
         let mut env = step.environment.clone();
         env.extend(step.proxies.iter().cloned());
         env.extend(mounts.variables().iter().cloned());
+        let given = request.arguments.get(HOST_NAME_ARGUMENT);
         let config = ContainerConfig {
-            hostname: HOST_NAME.to_owned(),
+            hostname: given.filter(|name| !name.is_empty()).map_or(HOST_NAME, String::as_str).to_owned(),
             user: step.user.clone(),
             working_dir: step.directory.clone(),
             env: Some(env),

@@ -58,6 +58,8 @@ pub(crate) enum Compression {
     None,
     Gzip,
     Zstd,
+    Bzip2,
+    Xz,
 }
 
 impl Compression {
@@ -67,8 +69,8 @@ impl Compression {
             [0x1f, 0x8b, ..] => Ok(Self::Gzip),
             // A frame, or one of the sixteen kinds of skippable frame.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
-            [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, ..] => Err(Error::Compression { format: "bzip2" }),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(Error::Compression { format: "xz" }),
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, ..] => Ok(Self::Bzip2),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Ok(Self::Xz),
             [0x04, 0x22, 0x4d, 0x18, ..] => Err(Error::Compression { format: "lz4" }),
             [0x5d, 0, 0, ..] => Err(Error::Compression { format: "lzma" }),
             _ => Ok(Self::None),
@@ -87,7 +89,14 @@ pub(crate) enum Decoder<R: BufRead> {
         zstd::stream::read::Decoder<'static, R>,
         #[expect(dead_code, reason = "held for as long as the window is")] Option<Turn>,
     ),
+    /// In archives only.
+    Bzip2(Box<bzip2::bufread::MultiBzDecoder<R>>),
+    /// In archives only.
+    Xz(Box<lzma_rust2::XzReader<R>>),
 }
+
+/// The most memory that a block of an xz archive may ask for: twice what `xz -9` does.
+const XZ_MEMORY_MAX_KIB: u32 = 128 << 10;
 
 /// A stream whose first buffer holds enough bytes to tell its compression by, even where a pipe
 /// delivers them one by one.
@@ -107,6 +116,8 @@ impl<R: BufRead> std::fmt::Debug for Decoder<R> {
             Self::Plain(_) => "Plain",
             Self::Gzip(_) | Self::Finished(_) => "Gzip",
             Self::Zstd(..) => "Zstd",
+            Self::Bzip2(_) => "Bzip2",
+            Self::Xz(_) => "Xz",
         })
     }
 }
@@ -123,6 +134,16 @@ impl<R: BufRead> Decoder<R> {
             }
         };
         Ok(match compression {
+            // No registry has layers like that.
+            Compression::Bzip2 | Compression::Xz if window == WindowLimit::Network => {
+                let format = if compression == Compression::Xz { "xz" } else { "bzip2" };
+                return Err(Error::Compression { format });
+            }
+            Compression::Bzip2 => Self::Bzip2(Box::new(bzip2::bufread::MultiBzDecoder::new(raw))),
+            Compression::Xz => {
+                let decoder = lzma_rust2::XzReader::new_mem_limit(raw, true, XZ_MEMORY_MAX_KIB);
+                Self::Xz(Box::new(decoder))
+            }
             Compression::None => Self::Plain(raw),
             Compression::Gzip => Self::Gzip(Some(Box::new(GzDecoder::new(raw)))),
             Compression::Zstd => {
@@ -147,6 +168,8 @@ impl<R: BufRead> Decoder<R> {
             Self::Plain(raw) | Self::Finished(raw) => Some(raw),
             Self::Gzip(decoder) => decoder.as_mut().map(|decoder| decoder.get_mut()),
             Self::Zstd(decoder, _) => Some(decoder.get_mut()),
+            Self::Bzip2(decoder) => Some(decoder.get_mut()),
+            Self::Xz(_) => None,
         }
     }
 
@@ -187,6 +210,8 @@ impl<R: BufRead> Read for Decoder<R> {
             let count = match self {
                 Self::Plain(raw) => return raw.read(buffer),
                 Self::Zstd(decoder, _) => return decoder.read(buffer),
+                Self::Bzip2(decoder) => return decoder.read(buffer),
+                Self::Xz(decoder) => return decoder.read(buffer),
                 Self::Finished(_) | Self::Gzip(None) => return Ok(0),
                 Self::Gzip(Some(decoder)) => decoder.read(buffer)?,
             };
@@ -223,6 +248,26 @@ mod tests {
             let length = buffer.len().min(1);
             self.0.read(&mut buffer[..length])
         }
+    }
+
+    /// `content\n` as `xz` and `bzip2` pack it.
+    const PACKED: [&[u8]; 2] = [
+        b"\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4F\x02\x00!\x01\x16\x00\x00\x00t/\xe5\xa3\x01\x00\x07content\x0a\x00\x16\x1a\xfd\xa1\x06\xce\xc3@\x00\x01 \x08\xbb\x19\xd9\xbb\x1f\xb6\xf3}\x01\x00\x00\x00\x00\x04YZ",
+        b"BZh91AY&SY\x06\xd7\xfb\xa4\x00\x00\x00\xc1\x80\x00\x10\x0a\x01\x84\x00 \x00\x22\x18h0\x01(S\xb0\xbb\x92)\xc2\x84\x806\xbf\xdd ",
+    ];
+
+    #[test]
+    fn archives_may_be_packed_by_xz_and_bzip2_and_layers_may_not() {
+        for packed in PACKED {
+            assert_eq!(decoded(packed).unwrap(), b"content\n");
+            // Several streams are one after the other.
+            assert_eq!(decoded(&packed.repeat(2)).unwrap(), b"content\ncontent\n");
+            assert!(decoded(&packed[..packed.len() - 9]).is_err());
+            assert!(Decoder::new(packed, WindowLimit::Network).is_err());
+        }
+        let mut damaged = PACKED[0].to_vec();
+        damaged[30] ^= 1;
+        assert!(decoded(&damaged).is_err());
     }
 
     #[test]
@@ -291,9 +336,7 @@ mod tests {
 
     #[test]
     fn names_the_compressions_that_it_lacks() {
-        for (magic, name) in
-            [(&b"\xfd7zXZ\0junk"[..], "xz"), (b"BZh91AY&SY", "bzip2"), (b"\x04\x22\x4d\x18", "lz4")]
-        {
+        for (magic, name) in [(&b"\x5d\0\0junk"[..], "lzma"), (b"\x04\x22\x4d\x18", "lz4")] {
             let error = Decoder::new(magic, WindowLimit::Archive).unwrap_err();
             assert!(error.to_string().starts_with(name), "{error}");
         }

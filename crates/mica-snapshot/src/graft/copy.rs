@@ -28,6 +28,9 @@ pub struct GraftOptions {
     pub keep_owners: bool,
     /// What becomes of the permissions.
     pub mode: Option<ModeChange>,
+    /// Whether a directory that was named gives its permissions and owner to a new one. If not, what is in it
+    /// goes into one like those above it.
+    pub keep_top: bool,
     /// When everything is said to have been changed last; without it, when it really was.
     pub time: Option<Timestamp>,
 }
@@ -157,10 +160,10 @@ impl<'scope, 'env> Copy<'scope, 'env> {
         Ok(())
     }
 
-    /// The directory itself that was named gives its permissions to one that is new.
+    /// The directory itself that was named.
     fn enter_top(&mut self, visited: &Visited<'_>, into: &[CString]) -> Result<()> {
         self.place.enter(into, Missing::Make)?;
-        if self.times.contains_key(self.place.names()) {
+        if self.options.keep_top && self.times.contains_key(self.place.names()) {
             let Some((_, metadata)) = self.describe(visited)? else { return Ok(()) };
             node::apply_metadata(self.place.directory(), c".", &metadata, false)?;
             self.times.insert(self.place.names().to_vec(), metadata.mtime);
@@ -271,7 +274,11 @@ impl<'scope, 'env> Copy<'scope, 'env> {
 }
 
 /// Makes an empty node; of a regular file the descriptor.
-fn make(directory: BorrowedFd<'_>, name: &CString, kind: &EntryKind) -> rustix::io::Result<Option<OwnedFd>> {
+pub(super) fn make(
+    directory: BorrowedFd<'_>,
+    name: &CString,
+    kind: &EntryKind,
+) -> rustix::io::Result<Option<OwnedFd>> {
     let mode = Mode::RUSR | Mode::WUSR;
     let device = |kind, (major, minor)| {
         rustix::fs::mknodat(directory, name, kind, mode, rustix::fs::makedev(major, minor)).map(|()| None)

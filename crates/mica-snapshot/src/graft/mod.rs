@@ -8,6 +8,7 @@ mod copy;
 mod digest;
 mod fill;
 mod memory;
+mod merge;
 mod mode;
 mod threads;
 mod visit;
@@ -16,6 +17,7 @@ mod wildcard;
 pub use copy::{Destination, GraftOptions, graft, make_directory, remove_empty};
 pub use digest::digest;
 pub use memory::HashMemory;
+pub use merge::merge;
 pub use mode::ModeChange;
 pub use wildcard::has_wildcard;
 

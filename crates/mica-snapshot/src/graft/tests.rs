@@ -70,6 +70,25 @@ fn a_directory_gives_what_is_in_it_and_a_file_itself() {
 }
 
 #[test]
+fn a_directory_that_was_named_gives_its_permissions_only_when_asked() {
+    let (context, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::create_dir_all(context.path().join("top/below")).unwrap();
+    for path in ["top", "top/below"] {
+        fs::set_permissions(context.path().join(path), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let (root, tree) = (open_root(context.path()).unwrap(), open_root(target.path()).unwrap());
+    for (name, keep_top, mode) in [("plain", false, 0o755), ("kept", true, 0o700)] {
+        let options = GraftOptions { keep_owners: true, keep_top, ..GraftOptions::default() };
+        let destination = Destination { root: tree.as_fd(), path: name.as_bytes(), is_directory: false };
+        for source in find(root.as_fd(), b"top", &all).unwrap() {
+            graft(&source, &all, &destination, &options).unwrap();
+        }
+        let mode_of = |path: &str| target.path().join(path).metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode_of(name), mode_of(&format!("{name}/below"))), (mode, 0o700));
+    }
+}
+
+#[test]
 fn links_in_the_target_stay_within_it() {
     let (context, target) = (context(), tempfile::tempdir().unwrap());
     let outside = tempfile::tempdir().unwrap();

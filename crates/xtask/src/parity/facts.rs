@@ -81,7 +81,7 @@ fn command(name: &str, rest: &[&str]) -> Command {
 }
 
 /// The rows of a table, each as wide as the heading.
-fn rows(path: &Path) -> Result<Vec<Vec<String>>, Failure> {
+pub(super) fn rows(path: &Path) -> Result<Vec<Vec<String>>, Failure> {
     let text = std::fs::read_to_string(path).map_err(Failure::file(path))?;
     let mut lines = text.lines();
     let width = lines.next().unwrap_or_default().split('\t').count();

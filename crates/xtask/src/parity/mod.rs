@@ -2,6 +2,7 @@
 
 mod definition;
 mod facts;
+mod language;
 mod verdict;
 
 use crate::build::{self, Profile};
@@ -22,7 +23,7 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
     };
     let workspace = e2e::fixture::workspace();
     let path = workspace.join("COMPATIBILITY.md");
-    let text = document(&workspace.join("docs/parity"))?;
+    let text = document(&workspace, &workspace.join("docs/parity"))?;
     if !check {
         return std::fs::write(&path, text).map_err(Failure::file(path));
     }
@@ -35,7 +36,7 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
     })
 }
 
-fn document(directory: &Path) -> Result<String, Failure> {
+fn document(workspace: &Path, directory: &Path) -> Result<String, Failure> {
     let facts = Facts::read(directory)?;
     let binary = build::mica(Profile::Dev)?;
     let ours = Definition::parse(&build::capture(Command::new(binary).arg("__definition"))?)?;
@@ -47,6 +48,7 @@ fn document(directory: &Path) -> Result<String, Failure> {
         counts(&rows),
         commands(&rows),
         flags(&rows),
+        language::section(workspace, directory)?,
         extras(&facts, &ours, &rows),
         scope(&facts),
     ]

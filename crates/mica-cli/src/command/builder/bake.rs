@@ -7,6 +7,7 @@ mod target;
 mod tests;
 
 use crate::args::{Matches, PlannedFlag, list, switch, text};
+use crate::command::builder::attestation;
 use crate::command::builder::build::{self, Question};
 use crate::command::builder::progress::Display;
 use crate::command::{Command, Operands, Visibility};
@@ -16,6 +17,7 @@ use crate::report::{FAILURE, Failure, Outcome, SUCCESS};
 use clap::Arg;
 use mica_api::types::bake::{BakeContents, BakePlan, BakeRequest, NamedBuild};
 use mica_api::types::build::BuildEvent;
+use mica_model::RemoteSource;
 use privileges::Privileges;
 use serde_json::{Map, Value, json};
 
@@ -38,11 +40,7 @@ pub const COMMAND: Command = Command {
 
 const BUILDS: &str = "a later version of builds";
 
-const PLANNED: &[PlannedFlag] = &[
-    PlannedFlag::value("policy", None, BUILDS),
-    PlannedFlag::value("provenance", None, BUILDS),
-    PlannedFlag::value("sbom", None, BUILDS),
-];
+const PLANNED: &[PlannedFlag] = &[PlannedFlag::value("policy", None, BUILDS)];
 
 fn flags() -> Vec<Arg> {
     vec![
@@ -60,14 +58,17 @@ fn flags() -> Vec<Arg> {
             "string",
             "Set type of progress output (\"auto\", \"plain\", \"tty\", \"quiet\", \"rawjson\")",
         ),
+        text("provenance", "string", "Whether the results tell their origin (only \"false\")"),
         switch("pull", "Always attempt to pull all referenced images"),
         switch("push", "Shorthand for \"--set=*.output=type=registry\""),
+        text("sbom", "string", "Whether the results list their parts (only \"false\")"),
         list("set", "stringArray", "Override target value (e.g., \"targetpattern.key=value\")"),
         list("var", "stringArray", "Set a variable value (e.g., \"name=value\")"),
     ]
 }
 
 fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
+    attestation::check_shorthands(matches)?;
     let request = request(matches, context)?;
     if let Some(wanted) = matches.text("list").filter(|wanted| !wanted.is_empty()) {
         return print_list(&wanted, &context.engine()?.bake_contents(&request)?, context);
@@ -95,12 +96,13 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
 }
 
 fn request(matches: &Matches, context: &Context<'_>) -> Result<BakeRequest, Failure> {
-    let names = matches.operands();
-    if let Some(remote) = names.iter().find(|name| name.contains("://") || name.contains('#')) {
-        return Err(Failure::refused(format!(
-            "{remote}: definitions elsewhere are not supported yet: clone or download them first"
-        )));
-    }
+    let mut names = matches.operands();
+    let mut leading_address = || {
+        let is_address = names.first().is_some_and(|name| is_address(name));
+        is_address.then(|| names.remove(0))
+    };
+    let address = leading_address();
+    let command_context = address.as_ref().and_then(|_| leading_address());
     let mut variables = context.config.environment.variables();
     for typed in matches.list("var") {
         match typed.split_once('=') {
@@ -119,8 +121,14 @@ fn request(matches: &Matches, context: &Context<'_>) -> Result<BakeRequest, Fail
             overrides.push(format!("*.{name}={value}"));
         }
     }
-    let files = files::read(&matches.list("file"), context)?;
-    Ok(BakeRequest { files, variables, dotenv: files::dotenv(), names, overrides })
+    let (files, remote) = files::read(&matches.list("file"), address, context)?;
+    let command_context = command_context.unwrap_or_else(|| files::HERE.to_owned());
+    Ok(BakeRequest { files, variables, dotenv: files::dotenv(), names, overrides, remote, command_context })
+}
+
+/// Whether an operand is a place and no target.
+fn is_address(operand: &str) -> bool {
+    operand.contains(['/', ':']) && !matches!(RemoteSource::parse_context(operand), Ok(None))
 }
 
 /// `--set target.args.NAME` without a value takes the one that the variable has here.

@@ -2,7 +2,7 @@
 
 use crate::args::{Matches, PlannedFlag, bytes, list, switch, text};
 use crate::command::builder::progress::{Display, Style};
-use crate::command::builder::{annotation, cache, context, output};
+use crate::command::builder::{annotation, attestation, cache, context, output};
 use crate::command::container::definition::isolation;
 use crate::command::container::definition::variables::parse_label;
 use crate::command::{Command, Operands, Visibility};
@@ -35,13 +35,7 @@ pub const COMMAND: Command = Command {
 
 const BUILDS: &str = "a later version of builds";
 
-const PLANNED: &[PlannedFlag] = &[
-    PlannedFlag::value("attest", None, BUILDS),
-    PlannedFlag::value("provenance", None, BUILDS),
-    PlannedFlag::value("sbom", None, BUILDS),
-    PlannedFlag::value("security-opt", None, BUILDS),
-    PlannedFlag::switch("squash", None, BUILDS),
-];
+const PLANNED: &[PlannedFlag] = &[PlannedFlag::value("security-opt", None, BUILDS)];
 
 fn flags() -> Vec<Arg> {
     vec![
@@ -52,6 +46,7 @@ fn flags() -> Vec<Arg> {
             "Allow extra privileged entitlement (e.g., \"network.host\", \"security.insecure\")",
         ),
         list("annotation", "stringArray", "Add annotation to the image"),
+        list("attest", "stringArray", "Attestation parameters (only \"type=...,disabled=true\")"),
         list("build-arg", "stringArray", "Set build-time variables"),
         list("build-context", "stringArray", "Additional build contexts (e.g., name=path)"),
         list(
@@ -86,15 +81,18 @@ fn flags() -> Vec<Arg> {
             "string",
             "Set type of progress output (\"auto\", \"plain\", \"tty\", \"quiet\", \"rawjson\")",
         ),
+        text("provenance", "string", "Whether the result tells its origin (only \"false\")"),
         switch("pull", "Always attempt to pull all referenced images"),
         switch("push", "Shorthand for \"--output=type=registry\""),
         switch("quiet", "Suppress the build output and print image ID on success").short('q'),
+        text("sbom", "string", "Whether the result lists its parts (only \"false\")"),
         list(
             "secret",
             "stringArray",
             "Secret to expose to the build (format: \"id=mysecret[,src=/local/secret]\")",
         ),
         bytes("shm-size", "Shared memory size for build containers"),
+        switch("squash", "Make one layer of all that the build adds"),
         list(
             "ssh",
             "stringArray",
@@ -217,6 +215,7 @@ pub(super) fn request_without_outputs<'a>(
     matches: &Matches,
     context: &Context<'_>,
 ) -> Result<BuildRequest<'a>, Failure> {
+    attestation::check(matches)?;
     let operand = matches.operand(0).unwrap_or_default();
     let found = context::find(&operand, matches.text("file").filter(|path| !path.is_empty()), context)?;
     let here = |name: &str| context.config.environment.variable(name).map(str::to_owned);
@@ -259,6 +258,7 @@ pub(super) fn request_without_outputs<'a>(
         entitlements: matches.list("allow"),
         pull: matches.on("pull"),
         source_date_epoch: epoch.map(|text| seconds(&text)).transpose()?,
+        squash: matches.on("squash"),
         store: true,
         ..BuildRequest::default()
     })

@@ -1,6 +1,7 @@
 //! Commands about builds, one file each.
 
 mod annotation;
+mod attestation;
 pub mod bake;
 pub mod build;
 mod cache;

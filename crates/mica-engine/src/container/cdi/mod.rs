@@ -17,7 +17,7 @@ use spec::{Edits, SpecFile};
 use std::path::{Path, PathBuf};
 
 /// The driver's name in a request for devices by their names.
-const DRIVER: &str = "cdi";
+pub(crate) const DRIVER: &str = "cdi";
 
 /// The class of devices that `--gpus` means.
 const GPU_CLASS: &str = "gpu";
@@ -25,12 +25,25 @@ const GPU_CLASS: &str = "gpu";
 /// Every number of devices.
 const ALL: i64 = -1;
 
+/// The note by which a file makes a device one of a class that builds may ask for.
+const CLASS_NOTE: &str = "org.mobyproject.buildkit.device.class";
+
+/// The note by which a file lets every build have a device.
+const ALLOWED_NOTE: &str = "org.mobyproject.buildkit.device.autoallow";
+
 /// Where vendors lay their files, where the machine's settings say nothing else.
 fn directories() -> Vec<PathBuf> {
     vec![PathBuf::from("/etc/cdi"), PathBuf::from("/var/run/cdi")]
 }
 
 impl Local {
+    /// The devices that a build's wish means, by their whole names, each with whether every build may have it.
+    /// Nothing where there is none.
+    pub(crate) fn devices_of_build(&self, wish: &str) -> Result<Vec<(String, bool)>> {
+        let directories = self.config()?.cdi_spec_dirs.clone().unwrap_or_else(directories);
+        Ok(Registry::read(&directories).wished(wish))
+    }
+
     /// Puts what the vendors of a container's devices ask for into its document.
     pub(crate) fn inject_devices(&self, definition: &Definition, document: &mut Spec) -> Result<()> {
         if definition.host_config.resources.device_requests.is_none() {
@@ -194,6 +207,27 @@ impl Registry {
         })
     }
 
+    /// The devices that a build's wish means: one by its name, the first or all of a kind, or those of a class.
+    fn wished(&self, wish: &str) -> Vec<(String, bool)> {
+        let mut found: Vec<(String, bool)> = Vec::new();
+        for (file, device) in
+            self.files.iter().rev().flat_map(|file| file.devices.iter().map(move |device| (file, device)))
+        {
+            let name = format!("{}={}", file.kind, device.name);
+            let note = |note: &str| device.annotations.get(note).or_else(|| file.annotations.get(note));
+            let is_meant = match wish.split_once('=') {
+                Some((kind, "*")) => kind == file.kind,
+                Some(_) => wish == name,
+                None if wish.contains('/') => wish == file.kind && found.is_empty(),
+                None => note(CLASS_NOTE).is_some_and(|class| class == wish),
+            };
+            if is_meant && !found.iter().any(|(known, _)| *known == name) {
+                found.push((name, note(ALLOWED_NOTE).is_some_and(|value| value == "true")));
+            }
+        }
+        found
+    }
+
     /// The names that a request means.
     fn names(&self, request: &DeviceRequest) -> Result<Vec<String>> {
         let ids = request.device_ids.as_deref().unwrap_or_default();
@@ -292,6 +326,24 @@ mod tests {
             let words = "could not select device driver \"\" with capabilities: [[gpu]]";
             assert_eq!(variables(request, files).unwrap_err(), words);
         }
+    }
+
+    #[test]
+    fn builds_ask_for_one_device_the_first_all_or_a_class() {
+        let text = "cdiVersion: 0.6.0\nkind: vendor.com/toy\nannotations: {org.mobyproject.buildkit.device.autoallow: true}\n\
+            devices:\n- {name: b, containerEdits: {env: [B=1]}}\n\
+            - {name: a, annotations: {org.mobyproject.buildkit.device.class: fun}, containerEdits: {env: [A=1]}}\n";
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("toys.yaml"), text).unwrap();
+        let registry = Registry::read(&[directory.path().to_owned()]);
+        assert!(registry.damaged.is_empty(), "{:?}", registry.damaged);
+        let wished = |wish: &str| registry.wished(wish).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(wished("vendor.com/toy=a"), ["vendor.com/toy=a"]);
+        assert_eq!(wished("vendor.com/toy"), ["vendor.com/toy=b"]);
+        assert_eq!(wished("vendor.com/toy=*"), ["vendor.com/toy=b", "vendor.com/toy=a"]);
+        assert_eq!(wished("fun"), ["vendor.com/toy=a"]);
+        assert!(wished("vendor.com/other").is_empty() && wished("vendor.com/toy=c").is_empty());
+        assert!(registry.wished("fun")[0].1);
     }
 
     #[test]

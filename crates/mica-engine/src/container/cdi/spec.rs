@@ -13,8 +13,8 @@ pub(super) struct SpecFile {
     cdi_version: String,
     /// `vendor.com/class`.
     pub(super) kind: String,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "texts")]
+    pub(super) annotations: BTreeMap<String, String>,
     /// For every device of the file.
     #[serde(default)]
     pub(super) container_edits: Edits,
@@ -26,8 +26,8 @@ pub(super) struct SpecFile {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Device {
     pub(super) name: String,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "texts")]
+    pub(super) annotations: BTreeMap<String, String>,
     pub(super) container_edits: Edits,
 }
 
@@ -89,6 +89,16 @@ struct Hook {
     env: Vec<String>,
     #[serde(default)]
     timeout: Option<i64>,
+}
+
+/// Notes: a value without quotes is a text too.
+fn texts<'de, D: serde::Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let written = BTreeMap::<String, serde_json::Value>::deserialize(from)?;
+    let text = |value| match value {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    };
+    Ok(written.into_iter().map(|(name, value)| (name, text(value))).collect())
 }
 
 /// A reason why a file or a part of it cannot be used.

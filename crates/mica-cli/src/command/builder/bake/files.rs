@@ -3,7 +3,7 @@
 use crate::command::image::standard_input;
 use crate::context::Context;
 use crate::report::Failure;
-use mica_api::types::bake::BakeText;
+use mica_api::types::bake::{BakeRemote, BakeText};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 
@@ -22,8 +22,28 @@ const DEFAULT_FILES: &[&str] = &[
 /// The largest file in bytes.
 const FILE_SIZE_MAX: u64 = 16 << 20;
 
-/// Reads the files of `--file`, of `BUILDX_BAKE_FILE`, or the usual ones.
-pub(super) fn read(typed: &[String], context: &Context<'_>) -> Result<Vec<BakeText>, Failure> {
+/// Before files of this machine, where the others are elsewhere.
+pub(super) const HERE: &str = "cwd://";
+
+/// Reads the files of `--file`, of `BUILDX_BAKE_FILE`, or the usual ones. With an address, those are there that do not
+/// say otherwise.
+pub(super) fn read(
+    typed: &[String],
+    address: Option<String>,
+    context: &Context<'_>,
+) -> Result<(Vec<BakeText>, Option<BakeRemote>), Failure> {
+    let Some(address) = address else { return Ok((read_here(typed, context)?, None)) };
+    let (here, there): (Vec<_>, Vec<_>) = typed.iter().partition(|name| name.starts_with(HERE));
+    let here = here.into_iter().map(|name| one(name, context)).collect::<Result<_, _>>()?;
+    let are_needed = !there.is_empty();
+    let names = match are_needed {
+        true => there.into_iter().cloned().collect(),
+        false => DEFAULT_FILES.iter().map(|&name| name.to_owned()).collect(),
+    };
+    Ok((here, Some(BakeRemote { address, names, are_needed, proxies: context.config.proxies() })))
+}
+
+fn read_here(typed: &[String], context: &Context<'_>) -> Result<Vec<BakeText>, Failure> {
     let environment = context.config.environment.nonempty("BUILDX_BAKE_FILE").unwrap_or_default();
     let here: Vec<String> =
         environment.split(':').filter(|name| !name.is_empty()).map(str::to_owned).collect();
@@ -47,6 +67,7 @@ pub(super) fn read(typed: &[String], context: &Context<'_>) -> Result<Vec<BakeTe
 }
 
 fn one(name: &str, context: &Context<'_>) -> Result<BakeText, Failure> {
+    let name = name.strip_prefix(HERE).unwrap_or(name);
     let failed = |action| move |source| Failure::File { action, path: name.to_owned(), source };
     let file = match name {
         "-" => standard_input(context)?,

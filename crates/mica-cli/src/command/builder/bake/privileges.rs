@@ -37,7 +37,7 @@ impl Privileges {
             let (name, path) = typed.split_once('=').unwrap_or((typed, ""));
             let path = || if path == "*" { PathBuf::from("/") } else { resolved(path) };
             match name {
-                "network.host" | "security.insecure" | "ssh" => {
+                "network.host" | "security.insecure" | "ssh" | "device" => {
                     privileges.rights.extend([name.to_owned()]);
                 }
                 "fs.read" => privileges.readable.push(path()),
