@@ -2,6 +2,7 @@
 //! everything taken back when the run is over.
 
 use crate::dns::{Book, Datagrams, Streams};
+use crate::moved::Moved;
 use crate::publish::{Forward, Protocol};
 use crate::relay::{Relay, Route};
 use crate::rules::Filter;
@@ -80,7 +81,8 @@ impl Attendant {
             datagrams = Datagrams::new(descriptors.next()?, &watch);
             streams = Streams::new(descriptors.next()?, &watch);
         }
-        let relay = Relay::new(descriptors.zip(order.routes.iter().copied()).collect(), &watch);
+        let ports = descriptors.zip(order.routes.iter().copied()).collect();
+        let relay = Relay::new(ports, (&order.run_root, &order.container), &watch);
         Some(Self { order, watch, filter, datagrams, streams, relay })
     }
 
@@ -153,7 +155,10 @@ impl Drop for Attendant {
                 rules::withdraw(&filter, &self.order.withdrawal);
             }
             if !self.order.datagrams_to.is_empty() {
-                conntrack::forget_datagrams(filter.socket(), &self.order.datagrams_to);
+                let mut addresses = self.order.datagrams_to.clone();
+                let moved = Moved::read(&self.order.run_root, &self.order.container);
+                addresses.extend(moved.into_iter().flat_map(|moved| moved.addresses));
+                conntrack::forget_datagrams(&filter, &addresses);
             }
             // Closed by the end of the process, for which nobody waits; see there.
             std::mem::forget(filter);

@@ -3,7 +3,8 @@
 //! A client that goes on sending datagrams keeps such a memory alive, and its datagrams go to an
 //! address that nobody has, or somebody else. Streams end by themselves.
 
-use crate::netlink::{ACK, Batch, DUMP, Socket, attributes};
+use crate::netlink::{ACK, Batch, DUMP, attributes};
+use crate::rules::Filter;
 use std::net::IpAddr;
 
 /// The subsystem's messages `GET` and `DELETE`.
@@ -32,7 +33,8 @@ const HEADER_LENGTH: usize = 4;
 
 /// Forgets the flows of datagrams that are answered by one of these addresses. Where the kernel cannot be
 /// asked, they end by themselves some time.
-pub(crate) fn forget_datagrams(socket: &Socket, addresses: &[IpAddr]) {
+pub fn forget_datagrams(filter: &Filter, addresses: &[IpAddr]) {
+    let socket = filter.socket();
     for (family, is_4) in [(2_u8, true), (10, false)] {
         let of_family: Vec<Vec<u8>> =
             addresses.iter().filter(|ip| ip.is_ipv4() == is_4).map(octets).collect();

@@ -310,8 +310,33 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// Networks that this host reaches by a route that is not the default one, with the link's index.
-pub fn routed_networks() -> Result<Vec<(Address, u32)>> {
+/// A route of this host that is not the default one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Where it leads.
+    pub network: Address,
+    /// The index of the link that it goes by; 0 for none.
+    pub index: u32,
+}
+
+impl Route {
+    /// The name of that link; empty for none, and for one that is gone.
+    pub fn link_name(&self) -> String {
+        let name = Socket::route().ok().and_then(|socket| name_of(&socket, self.index));
+        name.unwrap_or_default()
+    }
+}
+
+/// The name of the link with this index.
+fn name_of(socket: &Socket, index: u32) -> Option<String> {
+    let mut batch = Batch::default();
+    batch.message(GET_LINK, 0, &link_header(index, 0, 0), |_| ());
+    let answers = socket.request(batch).ok()?;
+    answers.iter().find_map(read_link).map(|link| link.name)
+}
+
+/// Networks that this host reaches by routes that are not the default one.
+pub fn routed_networks() -> Result<Vec<Route>> {
     let socket = Socket::route().map_err(Error::link("open", "a route socket"))?;
     let mut networks = Vec::new();
     for family in [FAMILY_4, FAMILY_6] {
@@ -325,7 +350,7 @@ pub fn routed_networks() -> Result<Vec<(Address, u32)>> {
     Ok(networks)
 }
 
-fn read_route(answer: &Answer) -> Option<(Address, u32)> {
+fn read_route(answer: &Answer) -> Option<Route> {
     const TABLE_LOCAL: u8 = 255;
     let [_, prefix, _, _, table, ..] = *answer.body.as_slice() else { return None };
     if answer.kind != NEW_ROUTE || prefix == 0 || table == TABLE_LOCAL {
@@ -333,7 +358,8 @@ fn read_route(answer: &Answer) -> Option<(Address, u32)> {
     }
     let ip = address(answer.attribute(12, 1)?)?;
     let index = answer.attribute(12, 4).and_then(|bytes| bytes.first_chunk());
-    Some((Address { ip, prefix }, index.map_or(0, |bytes| u32::from_ne_bytes(*bytes))))
+    let index = index.map_or(0, |bytes| u32::from_ne_bytes(*bytes));
+    Some(Route { network: Address { ip, prefix }, index })
 }
 
 /// Carries a batch out; the error names what it was for.

@@ -66,6 +66,7 @@ pub fn forget(run_root: &Path, container: &str) {
         crate::names::Names::of(run_root, &network.id).remove(container);
     }
     let _ = fs::remove_file(path(run_root, container));
+    crate::moved::forget(run_root, container);
 }
 
 /// All containers that have a list.

@@ -4,6 +4,7 @@
 //! rules somebody has flushed works this way too until they are written again.
 
 use crate::dns::connecting;
+use crate::moved::Moved;
 use crate::publish::Protocol;
 use crate::watch::{Token, Watch};
 use rustix::fd::OwnedFd;
@@ -11,7 +12,8 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Most connections, and most flows of datagrams, at a time.
@@ -92,6 +94,10 @@ pub(crate) fn push(socket: &OwnedFd, buffer: &mut Vec<u8>) -> Progress {
 #[derive(Debug, Default)]
 pub(crate) struct Relay {
     ports: Vec<(OwnedFd, Route)>,
+    /// The run-time directory and the container, where it is looked up whether that was moved.
+    home: (PathBuf, String),
+    /// Where it was when last looked, if it was moved.
+    moved_to: Option<Vec<IpAddr>>,
     connections: BTreeMap<u32, Connection>,
     flows: BTreeMap<u32, Flow>,
     next: u32,
@@ -120,12 +126,32 @@ struct Flow {
 }
 
 impl Relay {
-    pub(crate) fn new(ports: Vec<(OwnedFd, Route)>, watch: &Watch) -> Self {
+    pub(crate) fn new(
+        ports: Vec<(OwnedFd, Route)>,
+        (run_root, container): (&Path, &str),
+        watch: &Watch,
+    ) -> Self {
         for (index, (socket, _)) in ports.iter().enumerate() {
             // One that cannot be watched still holds its port.
             let _ = watch.input(socket, Token::Port(index as u32));
         }
-        Self { ports, ..Self::default() }
+        Self { ports, home: (run_root.to_owned(), container.to_owned()), ..Self::default() }
+    }
+
+    /// Looks whether the container was put on other networks: datagrams go there then, also those of flows.
+    fn look_up(&mut self) {
+        let moved_to = Moved::read(&self.home.0, &self.home.1).map(|moved| moved.addresses);
+        if moved_to != self.moved_to {
+            self.flows.clear();
+            self.moved_to = moved_to;
+        }
+    }
+
+    /// Where a route leads now; `None` while it leads nowhere.
+    fn target(&self, route: Route) -> Option<SocketAddr> {
+        let Some(addresses) = &self.moved_to else { return Some(route.target) };
+        let same = addresses.iter().find(|ip| ip.is_ipv4() == route.target.is_ipv4());
+        Some(SocketAddr::new(*same.or(addresses.first())?, route.target.port()))
     }
 
     /// Whether flows are to be forgotten some time.
@@ -165,6 +191,7 @@ impl Relay {
     }
 
     fn accept(&mut self, index: usize, watch: &Watch) {
+        self.look_up();
         let (listener, route) = &self.ports[index];
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         for _ in 0..TURN {
@@ -176,7 +203,7 @@ impl Relay {
             if self.connections.len() >= CONNECTIONS_MAX || route.protocol == Protocol::Sctp {
                 continue;
             }
-            let Some(container) = connecting(route.target) else { continue };
+            let Some(container) = self.target(*route).and_then(connecting) else { continue };
             let id = self.next;
             self.next = self.next.wrapping_add(1);
             let token = Token::Connection(id);
@@ -203,6 +230,7 @@ impl Relay {
     }
 
     fn hear_datagrams(&mut self, index: usize, watch: &Watch) {
+        self.look_up();
         let mut buffer = vec![0; DATAGRAM_LENGTH_MAX];
         for _ in 0..TURN {
             let (socket, route) = &self.ports[index];
@@ -214,7 +242,8 @@ impl Relay {
                 Some((id, _)) => *id,
                 None if self.flows.len() >= CONNECTIONS_MAX => continue,
                 None => {
-                    let Ok(socket) = datagrams_to(route.target) else { continue };
+                    let Some(target) = self.target(*route) else { continue };
+                    let Ok(socket) = datagrams_to(target) else { continue };
                     let id = self.next;
                     self.next = self.next.wrapping_add(1);
                     if watch.input(&socket, Token::Flow(id)).is_err() {

@@ -1,7 +1,7 @@
 //! Network interfaces by ioctl (netdevice(7)).
 
 use crate::process::last_error;
-use rustix::fd::AsRawFd;
+use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
@@ -23,4 +23,13 @@ pub fn loopback_up() -> io::Result<()> {
 pub fn enter_new() -> io::Result<()> {
     // SAFETY: only `CLONE_FILES` endangers descriptors of other threads, and it is not asked for.
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }
+}
+
+/// getsockopt(2) of an option, by its level and name, that is bytes: they are read and written in place.
+pub fn socket_option(socket: BorrowedFd<'_>, (level, name): (i32, i32), value: &mut [u8]) -> io::Result<()> {
+    let mut length = libc::socklen_t::try_from(value.len()).map_err(|_| io::Errno::INVAL)?;
+    let start = value.as_mut_ptr().cast();
+    // SAFETY: the kernel writes at most `length` bytes, which the slice has and which may be any bytes.
+    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, start, &raw mut length) };
+    if result == -1 { Err(last_error()) } else { Ok(()) }
 }

@@ -258,3 +258,72 @@ fn privileged_ports_of_sctp_are_sent_on_by_the_kernel() {
     world.mica(["rm", "-f", "signal"]).success();
     assert!(!e2e::neighbour::host(&["nft", "list", "ruleset"]).contains("sctp"));
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_published_ports_follow_the_way_out_of_a_running_container() {
+    let world = World::with_busybox();
+    let neighbour = Neighbour::new(79);
+    for name in ["front", "side"] {
+        world.mica(["network", "create", name]).success();
+    }
+    web(&world, "web", &["-p", "8140:80", "-p", "127.0.0.1:8141:80", "--network", "front"]);
+    let everywhere = ["127.0.0.1:8140", "[::1]:8140", "127.0.0.1:8141"];
+    let is_reached = || {
+        everywhere.iter().for_each(|address| eventually("I am web", || fetch(address)));
+        reaches(&neighbour, "http://10.79.0.1:8140/", "I am web");
+    };
+    is_reached();
+    let ports = world.mica(["port", "web"]).success().stdout();
+    // To another network, which is the way out by its priority, and back.
+    world.mica(["network", "connect", "--gw-priority", "1", "side", "web"]).success();
+    is_reached();
+    let gateway = "{{(index .NetworkSettings.Networks \"side\").Gateway}}";
+    let route = world.mica(["exec", "web", "ip", "route"]).success().stdout();
+    assert!(route.contains(&format!("default via {}", world.inspect("web", gateway))), "{route}");
+    world.mica(["network", "disconnect", "front", "web"]).success();
+    is_reached();
+    assert_eq!(world.mica(["port", "web"]).success().stdout(), ports);
+    world.mica(["network", "connect", "front", "web"]).success();
+    world.mica(["network", "disconnect", "side", "web"]).success();
+    is_reached();
+    // On no network they lead nowhere, and nobody else gets them.
+    world.mica(["network", "disconnect", "front", "web"]).success();
+    assert_eq!(fetch("127.0.0.1:8141"), None);
+    cannot_reach(&neighbour, "http://10.79.0.1:8140/");
+    world.mica(["port", "web"]).success().stdout_is("");
+    let taken = ["run", "--rm", "-p", "8140:80", "busybox", "true"];
+    world.mica(taken).code(125).stderr_contains("8140");
+    world.mica(["network", "connect", "side", "web"]).success();
+    is_reached();
+    assert_eq!(world.mica(["port", "web"]).success().stdout(), ports);
+    // Its end takes all of it back, wherever it was.
+    world.mica(["rm", "-f", "web"]).success();
+    web(&world, "next", &["-p", "8140:80"]);
+    eventually("I am next", || fetch("127.0.0.1:8140"));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_datagrams_follow_a_container_to_another_network() {
+    let world = World::with_busybox();
+    world.mica(["network", "create", "side"]).success();
+    world.mica(["run", "-d", "--name", "box", "-p", "8142:9000/udp", "busybox", "sleep", "1000"]).success();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect("127.0.0.1:8142").unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let talk = || {
+        inside(&world, "box", || {
+            let socket = UdpSocket::bind("0.0.0.0:9000").unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.send(b"hello").unwrap();
+            let (_, from) = socket.recv_from(&mut [0; 16]).expect("the datagram did not arrive");
+            socket.send_to(b"back", from).unwrap();
+        });
+        assert_eq!(client.recv(&mut [0; 16]).unwrap(), 4);
+    };
+    talk();
+    world.mica(["network", "connect", "--gw-priority", "1", "side", "box"]).success();
+    world.mica(["network", "disconnect", "bridge", "box"]).success();
+    talk();
+}

@@ -1,6 +1,7 @@
 //! `network`: made, listed, removed; who finds and reaches whom on them.
 
 use crate::container_ports::{eventually, web};
+use e2e::neighbour::host;
 use e2e::{Outside, World};
 
 /// How long a command may take beside seven others.
@@ -247,4 +248,60 @@ fn privileged_apt_get_update_works_by_the_hosts_own_resolver_and_route() {
         outside.invoke(&update).run().success().stdout_contains("Fetched ");
     }
     outside.invoke(&["network", "rm", "back"]).run().success();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_networks_are_made_after_a_configuration() {
+    let world = World::with_busybox();
+    let create = |words: &[&str]| world.mica([&["network", "create"], words].concat());
+    let ranges = ["--subnet", "10.91.0.0/16", "--gateway", "10.91.0.9"];
+    create(&[&["--config-only"], &ranges[..], &["--label", "a=b", "conf"]].concat()).success();
+    // It has nothing itself: neither addresses that another could not have, nor a link.
+    create(&[&["--config-only"], &ranges[..], &["same"]].concat()).success();
+    create(&["--config-from", "conf", "real"]).success();
+    let shown = "{{.Driver}} {{.ConfigOnly}} {{.ConfigFrom.Network}} {{(index .IPAM.Config 0).Subnet}} \
+                 {{(index .IPAM.Config 0).Gateway}} {{.Labels.a}}";
+    let inspect = |name: &str| world.mica(["network", "inspect", "-f", shown, name]).success().line();
+    assert_eq!(inspect("conf"), "null true  10.91.0.0/16 10.91.0.9 b");
+    assert_eq!(inspect("real"), "bridge false conf 10.91.0.0/16 10.91.0.9 b");
+    let route = world.mica(["run", "--rm", "--network", "real", "busybox", "ip", "route"]).success().stdout();
+    assert!(route.contains("default via 10.91.0.9"), "{route}");
+    create(&["--config-from", "conf", "again"]).code(1).stderr_contains("Pool overlaps");
+    let specified = "user specified configurations are not supported";
+    create(&["--config-from", "conf", "--subnet", "10.92.0.0/16", "x"]).code(1).stderr_contains(specified);
+    create(&["--config-from", "conf", "--label", "c=d", "x"]).code(1).stderr_contains(specified);
+    create(&["--config-from", "conf", "--config-only", "x"]).code(1).stderr_contains("cannot depend on");
+    for wrong in ["nope", "bridge"] {
+        let words = format!("configuration network \"{wrong}\" does not exist");
+        create(&["--config-from", wrong, "x"]).code(1).stderr_contains(&words);
+    }
+    create(&["--config-only", "--internal", "x"]).code(1).stderr_contains("network specific fields");
+    let none = "cannot create endpoint on configuration-only network";
+    world.mica(["run", "--rm", "--network", "conf", "busybox", "true"]).code(125).stderr_contains(none);
+    world.sleeper("box");
+    world.mica(["network", "connect", "conf", "box"]).code(1).stderr_contains(none);
+    world.mica(["network", "rm", "conf"]).code(1).stderr_contains("configuration network \"conf\" is in use");
+    world.mica(["network", "prune", "-f"]).success().stdout_contains("real").stdout_lacks("conf");
+    world.mica(["network", "rm", "conf", "same"]).success();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_route_of_the_host_that_came_later_is_told_by_the_next_start() {
+    let world = World::with_busybox();
+    world.mica(["network", "create", "--subnet", "10.93.0.0/16", "lab"]).success();
+    let start = || world.mica(["run", "--rm", "--network", "lab", "busybox", "true"]);
+    start().success().stderr_is_empty();
+    // A VPN, with a range that has the network's in it.
+    host(&["ip", "link", "add", "vpn0", "type", "veth", "peer", "name", "vpn1"]);
+    host(&["ip", "link", "set", "vpn0", "up"]);
+    host(&["ip", "link", "set", "vpn1", "up"]);
+    host(&["ip", "route", "add", "10.0.0.0/9", "dev", "vpn0"]);
+    let output = start();
+    output.success().stderr_contains("10.93.0.0/16 of network lab are also routed by vpn0 (10.0.0.0/9)");
+    output.stderr_contains("--subnet");
+    world.mica(["run", "--rm", "busybox", "true"]).success().stderr_is_empty();
+    host(&["ip", "link", "del", "vpn0"]);
+    start().success().stderr_is_empty();
 }

@@ -174,3 +174,29 @@ fn privileged_podman_and_mica_live_beside_each_other() {
     peer(podman().args(["rm", "-f", "-t", "0", "theirs"]));
     reaches(&neighbour, "http://10.68.0.1:8112/", "I am ours");
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_the_older_packet_filter_that_drops_what_is_forwarded_is_told_with_its_remedy() {
+    if !has("iptables-legacy") {
+        println!("skipped: there is no iptables-legacy");
+        return;
+    }
+    let world = World::with_busybox();
+    let neighbour = Neighbour::new(78);
+    host(&["iptables-legacy", "-P", "FORWARD", "DROP"]);
+    let script = "mkdir -p /www; echo I am web > /www/index.html; exec httpd -f -p 80 -h /www";
+    let words = ["run", "-d", "--name", "web", "-p", "8150:80", "busybox", "sh", "-c", script];
+    let output = world.mica(words);
+    output.success().stderr_contains("policy of FORWARD of iptables-legacy");
+    cannot_reach(&neighbour, "http://10.78.0.1:8150/");
+    let told = output.stderr();
+    let remedy = told.split("remedy: ").nth(1).unwrap().trim();
+    for command in remedy.split("; ") {
+        host(&command.split(' ').collect::<Vec<_>>());
+    }
+    reaches(&neighbour, "http://10.78.0.1:8150/", "I am web");
+    // Nothing was made by looking.
+    let tables = std::fs::read_to_string("/proc/thread-self/net/ip6_tables_names").unwrap_or_default();
+    assert_eq!(tables, "");
+}

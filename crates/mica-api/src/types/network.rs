@@ -107,6 +107,7 @@ pub struct NetworkCreateRequest {
     pub attachable: bool,
     pub ingress: bool,
     pub config_only: bool,
+    pub config_from: ConfigReference,
     #[serde(rename = "EnableIPv4")]
     pub enable_ipv4: Option<bool>,
     #[serde(rename = "EnableIPv6")]

@@ -5,7 +5,6 @@ use crate::container::record::Record;
 use crate::database::query;
 use crate::error::{Error, Result};
 use crate::network::endpoint::Endpoint;
-use crate::network::furnish::way_out;
 use crate::network::record::Network;
 use crate::{Local, events, lock};
 use mica_api::types::network::NetworkConnectRequest;
@@ -40,6 +39,15 @@ impl Local {
                     hint: Some("stop its containers, or take them off it (`mica network disconnect`)"),
                 });
             }
+            if network.definition.is_config_only {
+                let all = Network::all(transaction).map_err(query)?;
+                if all.iter().any(|other| other.definition.config_from == network.name) {
+                    return Err(Error::state(format!(
+                        "error while removing network: configuration network {:?} is in use",
+                        network.name
+                    )));
+                }
+            }
             network.delete(transaction)
         })?;
         mica_network::remove(&network.definition.plan)?;
@@ -61,6 +69,7 @@ impl Local {
             let is_old = until.is_none_or(|until| network.created < until);
             if network.is_predefined()
                 || is_used
+                || network.definition.is_config_only
                 || !is_old
                 || !prune_labels(filters, &network.definition.labels)
             {
@@ -84,6 +93,11 @@ impl Local {
         let _lock = lock::container(&disk, &record.id)?;
         let definition = record.definition(&self.database())?;
         let mode = definition.host_config.network_mode.as_str();
+        if network.definition.is_config_only {
+            return Err(Error::Unsupported {
+                what: "cannot create endpoint on configuration-only network".to_owned(),
+            });
+        }
         if Network::is_plain(&network.name) || Network::is_plain(mode) || mode.starts_with("container:") {
             let what = if mode == "host" || network.name == "host" {
                 "container cannot be disconnected from host network or connected to host network"
@@ -114,6 +128,9 @@ impl Local {
         })?;
         if is_running && let Err(error) = self.connect_live(&record, &network, &endpoint) {
             let _ = self.database().write(|transaction| endpoint.delete(transaction));
+            if let Ok(namespace) = mica_runtime::namespace(disk.run(), NamespaceKind::Network) {
+                let _ = self.choose_way_out(&record, namespace.as_fd(), None);
+            }
             let _ = self.tell_neighbours_anew(&record);
             return Err(error);
         }
@@ -129,7 +146,7 @@ impl Local {
         let join = Join { network: network.definition.plan.clone(), endpoint: place.plan() };
         sandbox::connect(namespace.as_fd(), &join)?;
         self.publish(&Filter::open()?, place)?;
-        self.choose_way_out(record, namespace.as_fd())?;
+        self.choose_way_out(record, namespace.as_fd(), None)?;
         self.add_hosts(record, place)?;
         let now: Vec<Network> = self.places(record)?.into_iter().map(|(network, _)| network).collect();
         let before: Vec<Network> = now.iter().filter(|other| other.id != network.id).cloned().collect();
@@ -162,31 +179,13 @@ impl Local {
         {
             let namespace = mica_runtime::namespace(disk.run(), NamespaceKind::Network)?;
             sandbox::disconnect(namespace.as_fd(), &place.interface, None)?;
-            self.choose_way_out(&record, namespace.as_fd())?;
+            self.choose_way_out(&record, namespace.as_fd(), Some(place))?;
             self.forget_hosts(&record, place)?;
             self.tell_neighbours_anew(&record)?;
-            if !place.ports.is_empty() {
-                self.rewrite_rules()?;
-            }
         }
         let container = ("container", record.id.to_string());
         self.events.append(&events::network(&network, "disconnect", &[container]));
         Ok(())
-    }
-
-    /// Gives the default route to the place that is to have it now.
-    fn choose_way_out(&self, record: &Record, namespace: std::os::fd::BorrowedFd<'_>) -> Result<()> {
-        let mut places = self.places(record)?;
-        let chosen = way_out(&places);
-        for (index, (network, endpoint)) in places.iter_mut().enumerate() {
-            let Some(place) = &mut endpoint.place else { continue };
-            place.has_default_route = index == chosen && !network.definition.plan.is_internal;
-            if index == chosen {
-                sandbox::choose_gateway(namespace, &place.plan())?;
-            }
-        }
-        self.database()
-            .write(|transaction| places.iter().try_for_each(|(_, endpoint)| endpoint.save(transaction)))
     }
 
     /// Tells resolvers anew what a running container is called and where it is.

@@ -1,9 +1,12 @@
 //! `network create`: a request becomes a record, and then what its driver makes of it.
 
 use crate::error::{Error, Result};
+use crate::network::list::shown_subnet;
 use crate::network::record::{Network, NetworkDefinition, free_subnet, new_id, routed, taken};
 use crate::{Local, events};
-use mica_api::types::network::{IpamConfig, NetworkCreateRequest, NetworkCreateResponse};
+use mica_api::types::network::{
+    ConfigReference, Ipam, IpamConfig, NetworkCreateRequest, NetworkCreateResponse,
+};
 use mica_model::Timestamp;
 use mica_network::{Address, NetworkPlan, Site, Subnet};
 use std::collections::BTreeMap;
@@ -18,6 +21,8 @@ impl Local {
         check_name(&request.name)?;
         check_request(request)?;
         self.predefine_networks()?;
+        let copied = self.after_config(request)?;
+        let request = copied.as_ref().unwrap_or(request);
         let routed = routed();
         let network = self.database().write(|transaction| {
             let all = Network::all(transaction).map_err(crate::database::query)?;
@@ -36,6 +41,40 @@ impl Local {
         Ok(NetworkCreateResponse { id: network.id, warning: String::new() })
     }
 
+    /// The request with what the network has that it names as its configuration.
+    fn after_config(&self, request: &NetworkCreateRequest) -> Result<Option<NetworkCreateRequest>> {
+        let name = &request.config_from.network;
+        if name.is_empty() {
+            return Ok(None);
+        }
+        if request.config_only {
+            return Err(forbidden("a configuration network cannot depend on another configuration network"));
+        }
+        let is_specified = !request.ipam.config.is_empty()
+            || !request.labels.is_empty()
+            || !request.options.is_empty()
+            || request.enable_ipv6 == Some(true);
+        if is_specified {
+            return Err(forbidden(
+                "user specified configurations are not supported if the network depends on a configuration network",
+            ));
+        }
+        let found = self.find_network(name).ok().filter(|network| network.definition.is_config_only);
+        let absent = || Error::invalid(format!("configuration network {name:?} does not exist"));
+        let Network { name, definition, .. } = found.ok_or_else(absent)?;
+        Ok(Some(NetworkCreateRequest {
+            config_from: ConfigReference { network: name },
+            enable_ipv6: Some(definition.has_ipv6),
+            ipam: Ipam {
+                config: definition.plan.subnets.iter().map(shown_subnet).collect(),
+                ..request.ipam.clone()
+            },
+            options: definition.plan.options,
+            labels: definition.labels,
+            ..request.clone()
+        }))
+    }
+
     fn new_network(
         &self,
         request: &NetworkCreateRequest,
@@ -43,7 +82,11 @@ impl Local {
     ) -> Result<Network> {
         let id = new_id();
         let driver_name = if request.driver.is_empty() { "bridge" } else { &request.driver };
-        let driver_name = if driver_name == "none" { "null" } else { driver_name };
+        let driver_name = match driver_name {
+            "none" => "null",
+            _ if request.config_only => "null",
+            other => other,
+        };
         let driver = mica_network::named(driver_name).ok_or_else(|| {
             Error::invalid(format!(
                 "could not find plugin {driver_name} in v1 plugin registry: plugin not found"
@@ -52,15 +95,17 @@ impl Local {
         let has_ipv4 = request.enable_ipv4.unwrap_or(true);
         let has_ipv6 = request.enable_ipv6.unwrap_or(false)
             || request.ipam.config.iter().any(|config| config.subnet.contains(':'));
+        let others = if request.config_only { &[] } else { holders.0 };
         let mut subnets =
-            request.ipam.config.iter().map(|config| subnet(config, holders.0)).collect::<Result<Vec<_>>>()?;
+            request.ipam.config.iter().map(|config| subnet(config, others)).collect::<Result<Vec<_>>>()?;
         let is_range_chosen = !subnets.is_empty();
         let has =
             |subnets: &[Subnet], is_4: bool| subnets.iter().any(|subnet| subnet.network.ip.is_ipv4() == is_4);
-        if has_ipv4 && !has(&subnets, true) {
+        let is_completed = !request.config_only;
+        if is_completed && has_ipv4 && !has(&subnets, true) {
             subnets.insert(0, free_subnet(holders)?);
         }
-        if has_ipv6 && !has(&subnets, false) {
+        if is_completed && has_ipv6 && !has(&subnets, false) {
             let network =
                 mica_network::free_network_6(&taken(holders), self.disk.root().as_os_str().as_bytes())
                     .ok_or_else(|| Error::state("all address pools of IPv6 are in use"))?;
@@ -82,7 +127,9 @@ impl Local {
             is_internal: request.internal,
             options,
         };
-        driver.check(&plan)?;
+        if !request.config_only {
+            driver.check(&plan)?;
+        }
         let definition = NetworkDefinition {
             version: 1,
             plan,
@@ -91,6 +138,8 @@ impl Local {
             has_ipv6,
             is_attachable: request.attachable,
             is_range_chosen,
+            is_config_only: request.config_only,
+            config_from: request.config_from.network.clone(),
         };
         let created = Timestamp::from(std::time::SystemTime::now());
         Ok(Network { id, name: request.name.clone(), created, definition })
@@ -111,8 +160,18 @@ fn check_name(name: &str) -> Result<()> {
     )))
 }
 
+fn forbidden(what: &str) -> Error {
+    Error::Unsupported { what: what.to_owned() }
+}
+
 fn check_request(request: &NetworkCreateRequest) -> Result<()> {
-    if request.ingress || request.config_only || request.scope == "swarm" {
+    if request.config_only && (request.ingress || request.internal || request.attachable) {
+        return Err(forbidden(
+            "configuration network can only contain network specific fields. Network operator fields like \
+             [ ingress | internal | attachable | scope ] are not supported.",
+        ));
+    }
+    if request.ingress || request.scope == "swarm" {
         return Err(Error::Unsupported { what: "networks of swarm clusters do not exist here".to_owned() });
     }
     if !matches!(request.ipam.driver.as_str(), "" | "default") {
@@ -140,7 +199,7 @@ fn subnet(config: &IpamConfig, networks: &[Network]) -> Result<Subnet> {
     if network.prefix > network.width() - 2 {
         return Err(Error::invalid(format!("the subnet {network} has no room for containers")));
     }
-    let ours = networks.iter().flat_map(|other| &other.definition.plan.subnets);
+    let ours = networks.iter().flat_map(Network::own_subnets);
     if let Some(other) = ours.map(|subnet| subnet.network).find(|other| other.overlaps(network)) {
         return Err(Error::state(format!(
             "Pool overlaps with other one on this address space: {network} and {other}"

@@ -346,6 +346,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::record::tests::network;
 
     #[test]
     fn mac_addresses_are_read_and_written() {
@@ -355,34 +356,6 @@ mod tests {
             assert!(parse_mac(wrong).is_err(), "{wrong}");
         }
         assert_eq!(mac_of(Some(&"172.17.0.2/16".parse().unwrap())), [2, 0x42, 172, 17, 0, 2]);
-    }
-
-    fn network(range: &str) -> Network {
-        let subnet = Subnet {
-            network: range.parse().unwrap(),
-            range: None,
-            gateway: Some("10.0.0.1".parse().unwrap()),
-            reserved: std::collections::BTreeMap::new(),
-        };
-        let plan = mica_network::NetworkPlan {
-            id: "net".to_owned(),
-            driver: "bridge".to_owned(),
-            link: "mc-net".to_owned(),
-            subnets: vec![subnet],
-            is_internal: false,
-            options: std::collections::BTreeMap::new(),
-        };
-        let definition = crate::network::record::NetworkDefinition {
-            version: 1,
-            plan,
-            labels: std::collections::BTreeMap::new(),
-            has_ipv4: true,
-            has_ipv6: false,
-            is_attachable: false,
-            is_range_chosen: true,
-        };
-        let created = mica_model::Timestamp::NEVER;
-        Network { id: "net".to_owned(), name: "net".to_owned(), created, definition }
     }
 
     /// How many live places have this address.

@@ -10,6 +10,7 @@ use crate::container::record::{Definition, Record};
 use crate::database::query;
 use crate::error::{Error, Result};
 use crate::network::endpoint::{Endpoint, PublishedPort, forget, release};
+use crate::network::overlap;
 use crate::network::ports;
 use crate::network::record::Network;
 use crate::network::resolution::{self, Resolver};
@@ -83,6 +84,11 @@ impl Local {
         definition: &Definition,
         mut places: Places,
     ) -> Result<Furnished> {
+        if places.iter().any(|(network, _)| network.definition.is_config_only) {
+            return Err(Error::Unsupported {
+                what: "cannot create endpoint on configuration-only network".to_owned(),
+            });
+        }
         let way_out = way_out(&places);
         let reservations = match places.get(way_out) {
             Some((network, _)) if can_publish(network) => self.reserve(definition, network)?,
@@ -177,10 +183,12 @@ impl Local {
         self.write_resolution(record, resolver, &lines)?;
         self.tell_neighbours(record, &definition.config.hostname, places)?;
         let with_ports = live.iter().find(|place| !place.ports.is_empty());
-        match (filter, with_ports.or(live.first())) {
-            (Some(filter), Some(place)) => self.publish(filter, place),
-            _ => Ok(Vec::new()),
-        }
+        let mut warnings = match (filter, with_ports.or(live.first())) {
+            (Some(filter), Some(place)) => self.publish(filter, place)?,
+            _ => Vec::new(),
+        };
+        warnings.extend(overlap::warnings(places.iter().map(|(network, _)| network)));
+        Ok(warnings)
     }
 
     fn hand_over(
@@ -219,7 +227,7 @@ fn published(reservation: &Reservation) -> PublishedPort {
 }
 
 /// Whether the host leads to containers of such a network.
-fn can_publish(network: &Network) -> bool {
+pub(crate) fn can_publish(network: &Network) -> bool {
     mica_network::named(&network.definition.plan.driver).is_some_and(mica_network::Driver::is_gateway_of_host)
 }
 

@@ -231,8 +231,8 @@ fn shown(network: &Network) -> NetworkInspect {
         internal: plan.is_internal,
         attachable: definition.is_attachable,
         ingress: false,
-        config_from: ConfigReference::default(),
-        config_only: false,
+        config_from: ConfigReference { network: definition.config_from.clone() },
+        config_only: definition.is_config_only,
         options: plan.options.clone(),
         labels: definition.labels.clone(),
         containers: BTreeMap::new(),
@@ -240,7 +240,8 @@ fn shown(network: &Network) -> NetworkInspect {
     }
 }
 
-fn shown_subnet(subnet: &Subnet) -> IpamConfig {
+/// A range as docker shows it.
+pub(super) fn shown_subnet(subnet: &Subnet) -> IpamConfig {
     let text = |address: Option<Address>| address.map(|address| address.to_string()).unwrap_or_default();
     IpamConfig {
         subnet: subnet.network.to_string(),

@@ -22,6 +22,12 @@ pub(crate) struct NetworkDefinition {
     pub(crate) is_attachable: bool,
     /// Whether somebody named its address range; only then may containers wish for addresses.
     pub(crate) is_range_chosen: bool,
+    /// It is nothing but what other networks are made after, and has nothing itself.
+    #[serde(default)]
+    pub(crate) is_config_only: bool,
+    /// The name of the one that it was made after, if any.
+    #[serde(default)]
+    pub(crate) config_from: String,
 }
 
 /// A network as the database has it.
@@ -110,6 +116,11 @@ impl Network {
         Ok(())
     }
 
+    /// The ranges of addresses that are its own and nobody else's.
+    pub(crate) fn own_subnets(&self) -> &[Subnet] {
+        if self.definition.is_config_only { &[] } else { &self.definition.plan.subnets }
+    }
+
     /// Whether it is one of those that are always there.
     pub(crate) fn is_predefined(&self) -> bool {
         PREDEFINED.iter().any(|(name, _)| *name == self.name)
@@ -190,6 +201,8 @@ impl Local {
             has_ipv6: false,
             is_attachable: false,
             is_range_chosen: false,
+            is_config_only: false,
+            config_from: String::new(),
         };
         let created = Timestamp::from(std::time::SystemTime::now());
         Ok(Network { id, name: name.to_owned(), created, definition })
@@ -199,12 +212,12 @@ impl Local {
 /// Networks that this host has a route to; what cannot be asked is taken for nothing.
 pub(crate) fn routed() -> Vec<Address> {
     let routed = mica_network::routed_networks().unwrap_or_default();
-    routed.into_iter().map(|(network, _)| network).collect()
+    routed.into_iter().map(|route| route.network).collect()
 }
 
 /// Ranges that networks of ours and routes of the host have.
 pub(crate) fn taken((networks, routed): (&[Network], &[Address])) -> Vec<Address> {
-    let ours = networks.iter().flat_map(|network| &network.definition.plan.subnets);
+    let ours = networks.iter().flat_map(Network::own_subnets);
     ours.map(|subnet| subnet.network).chain(routed.iter().copied()).collect()
 }
 
@@ -216,4 +229,55 @@ pub(crate) fn free_subnet(holders: (&[Network], &[Address])) -> Result<Subnet> {
     })?;
     let gateway = Some(network.first_host());
     Ok(Subnet { network, range: None, gateway, reserved: BTreeMap::new() })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A network with one range.
+    pub(crate) fn network(range: &str) -> Network {
+        let network: Address = range.parse().unwrap();
+        let gateway = Some(network.first_host());
+        let subnet = Subnet { network, range: None, gateway, reserved: BTreeMap::new() };
+        let plan = NetworkPlan {
+            id: "net".to_owned(),
+            driver: "bridge".to_owned(),
+            link: "mc-net".to_owned(),
+            subnets: vec![subnet],
+            is_internal: false,
+            options: BTreeMap::new(),
+        };
+        let definition = NetworkDefinition {
+            version: 1,
+            plan,
+            labels: BTreeMap::new(),
+            has_ipv4: true,
+            has_ipv6: false,
+            is_attachable: false,
+            is_range_chosen: true,
+            is_config_only: false,
+            config_from: String::new(),
+        };
+        let created = Timestamp::NEVER;
+        Network { id: "net".to_owned(), name: "net".to_owned(), created, definition }
+    }
+
+    #[test]
+    fn what_others_are_made_after_has_no_addresses() {
+        let mut network = network("10.0.0.0/24");
+        assert_eq!(taken((std::slice::from_ref(&network), &[])).len(), 1);
+        network.definition.is_config_only = true;
+        assert!(taken((&[network], &[])).is_empty());
+    }
+
+    #[test]
+    fn a_definition_of_before_is_read() {
+        let mut value = serde_json::to_value(network("10.0.0.0/24").definition).unwrap();
+        let fields = value.as_object_mut().unwrap();
+        fields.remove("is_config_only").unwrap();
+        fields.remove("config_from").unwrap();
+        let read: NetworkDefinition = serde_json::from_value(value).unwrap();
+        assert!(!read.is_config_only && read.config_from.is_empty());
+    }
 }

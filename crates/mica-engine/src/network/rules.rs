@@ -57,17 +57,24 @@ impl Local {
         let table = self.site().table();
         let rules = self.rules_of_networks()?;
         let are_written = rules.are_written(filter, &table)?;
-        let obstacles = pass_others(&rules, filter)?;
+        let mut obstacles = pass_others(&rules, filter)?;
         if !are_written || !mica_network::publish(filter, &table, &forwards(place))? {
             self.write_rules(filter)?;
         }
-        Ok(if are_written { Vec::new() } else { obstacles.iter().map(warning).collect() })
+        if are_written {
+            return Ok(Vec::new());
+        }
+        obstacles.extend(mica_network::legacy_obstacles(&bridges(&rules)));
+        Ok(obstacles.iter().map(warning).collect())
     }
 }
 
 fn pass_others(rules: &Rules, filter: &Filter) -> Result<Vec<Obstacle>> {
-    let bridges: Vec<String> = rules.networks.iter().map(|network| network.bridge.clone()).collect();
-    Ok(mica_network::pass_docker(filter, &bridges)?)
+    Ok(mica_network::pass_docker(filter, &bridges(rules))?)
+}
+
+fn bridges(rules: &Rules) -> Vec<String> {
+    rules.networks.iter().map(|network| network.bridge.clone()).collect()
 }
 
 fn warning(obstacle: &Obstacle) -> String {

@@ -5,7 +5,7 @@ use crate::command::network::connect::comma_separated;
 use crate::command::{Command, Operands, Visibility};
 use crate::context::Context;
 use crate::report::{Failure, Outcome, SUCCESS};
-use mica_api::types::network::{Ipam, IpamConfig, NetworkCreateRequest};
+use mica_api::types::network::{ConfigReference, Ipam, IpamConfig, NetworkCreateRequest};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -23,6 +23,8 @@ pub const COMMAND: Command = Command {
                 "Auxiliary IPv4 or IPv6 addresses used by Network driver (default map[])",
             )
             .value_parser(parse_pair),
+            text("config-from", "string", "The network from which to copy the configuration"),
+            switch("config-only", "Create a configuration only network"),
             text("driver", "string", "Driver to manage the Network (default \"bridge\")").short('d'),
             list("gateway", "ips", "IPv4 or IPv6 Gateway for the master subnet"),
             switch("internal", "Restrict external access to the network"),
@@ -69,6 +71,8 @@ fn request(matches: &Matches) -> Result<NetworkCreateRequest, Failure> {
         driver: matches.text("driver").unwrap_or_else(|| "bridge".to_owned()),
         internal: matches.on("internal"),
         attachable: matches.on("attachable"),
+        config_only: matches.on("config-only"),
+        config_from: ConfigReference { network: matches.text("config-from").unwrap_or_default() },
         enable_ipv4: matches.switch("ipv4"),
         enable_ipv6: matches.switch("ipv6"),
         ipam: Ipam {
