@@ -2,7 +2,10 @@
 
 use e2e::World;
 use rustix::process::Signal;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -182,4 +185,55 @@ fn privileged_readers_that_vanish_leave_nothing_with_the_monitor() {
     }
     // What the last one fed ended with it, as docker has it of the first that feeds.
     world.mica(["rm", "-f", "box"]).success();
+}
+
+/// Connections to a container's monitor, as no command of ours would use them.
+fn raw_clients(world: &World, id: &str, count: usize) -> Vec<UnixStream> {
+    let directories = std::fs::read_dir(world.run_directory().join("container")).unwrap().flatten();
+    let is_it = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(id));
+    let directory = directories.map(|entry| entry.path()).find(is_it).unwrap();
+    let directory = std::fs::File::open(directory).unwrap();
+    // The name of a socket must not be long, and that of the test's directory may be.
+    let address = format!("/proc/self/fd/{}/monitor.sock", directory.as_raw_fd());
+    (0..count).map(|_| UnixStream::connect(&address).unwrap()).collect()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_clients_that_speak_nonsense_or_never_finish_hold_nothing_up() {
+    let world = World::with_busybox();
+    let script = "echo ready; while read word; do echo $word; done";
+    let id = world.mica(["run", "-d", "-i", "--name", "box", "busybox", "sh", "-c", script]).success().line();
+    world.await_log("box", "ready");
+    // One says nothing, one a part of the first message, one an endless one, one garbage after a good one.
+    let mut clients = raw_clients(&world, &id, 4);
+    clients[1].write_all(&[3]).unwrap();
+    clients[2].write_all(&[0xff; 200]).unwrap();
+    clients[3].write_all(&[3, 0, 0, 0]).unwrap();
+    let mut started = [0; 8];
+    clients[3].read_exact(&mut started).unwrap();
+    assert_eq!(started, [19, 0, 0, 0, 0, 0, 0, 0], "it was taken in");
+    clients[3].write_all(&[0x7f; 64]).unwrap();
+    let mut rest = Vec::new();
+    clients[3].set_read_timeout(Some(SOON)).unwrap();
+    let _ = clients[3].read_to_end(&mut rest);
+    assert!(rest.is_empty(), "who speaks nonsense is let go");
+    // A frame of input byte by byte arrives as one in a piece does.
+    let mut slow = raw_clients(&world, &id, 1).remove(0);
+    let hello = [3, 1, 1, 1];
+    let input = [&hello[..], &[0, 0, 0, 0, 0, 0, 0, 5], b"slow\n"].concat();
+    for byte in input {
+        slow.write_all(&[byte]).unwrap();
+    }
+    world.await_log("box", "slow");
+    let answer = [&[19, 0, 0, 0, 0, 0, 0, 0][..], &[1, 0, 0, 0, 0, 0, 0, 5], b"slow\n"].concat();
+    let mut heard = vec![0; answer.len()];
+    slow.read_exact(&mut heard).unwrap();
+    assert_eq!(heard, answer, "docker's frames");
+    world.mica(["exec", "box", "true"]).success();
+    let mut talker = world.invoke(["attach", "box"]).spawn();
+    writeln!(talker.stdin().unwrap(), "word").unwrap();
+    talker.stdout_until("word", SOON);
+    world.invoke(["stop", "-t", "0", "box"]).limit(SOON).run().success();
+    assert_eq!(world.inspect("box", "{{.State.ExitCode}}"), "137");
 }

@@ -7,12 +7,13 @@
 use super::{Events, Place, Sieve, event, now};
 use crate::error::Result;
 use mica_api::types::event::{Event, EventsOptions};
+use mica_model::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest first line believed.
 const HEAD_LENGTH_MAX: u64 = 64;
@@ -99,13 +100,16 @@ impl Events {
             }
             source
         };
+        // By a clock that nobody sets, which the other one may be meanwhile.
+        let left = |until: Timestamp| u64::try_from(until.nanoseconds() - now().nanoseconds()).unwrap_or(0);
+        let deadline = options.until.map(|until| Instant::now() + Duration::from_nanos(left(until)));
         loop {
             self.read_on(&mut current, sieve);
-            let left = options.until.map(|until| until.nanoseconds() - now().nanoseconds());
-            if sieve.declined || left.is_some_and(|left| left <= 0) {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if sieve.declined || left.is_some_and(|left| left.is_zero()) {
                 return Ok(());
             }
-            watch.wait(left.and_then(|left| u64::try_from(left).ok()).map(Duration::from_nanos))?;
+            watch.wait(left)?;
         }
     }
 
@@ -200,11 +204,8 @@ mod tests {
         ["e", "f", "g"].iter().for_each(|name| turn_over(&events, name));
         assert_eq!(news(&events, &mut current), ["gap", "f", "g"]);
         assert!(news(&events, &mut current).is_empty());
-        let options = EventsOptions {
-            since: Some(mica_model::Timestamp::NEVER),
-            until: Some(now()),
-            filters: Filters::default(),
-        };
+        let options =
+            EventsOptions { since: Some(Timestamp::NEVER), until: Some(now()), filters: Filters::default() };
         let mut past = Vec::new();
         let mut sink = |event: Event| {
             past.push(event.actor.attributes.get("name").cloned().unwrap_or(event.action));
