@@ -88,6 +88,39 @@ check healthy "" within 20 health healthy
 check probes_ended 0 sh -c 'mica top probed | grep -c "sleep 6" || true'
 check probed_removed probed mica rm -f probed
 
+# Clocks that are set while somebody waits: no wait is by a clock that can be.
+jump() { date -s "@$(($(date +%s) + $1))" >/dev/null; }
+seconds() { cut -d. -f1 /proc/uptime; }
+# took LEAST MOST COMMAND...: whether the command takes so many seconds; more than LEAST means that it was waited for.
+took() {
+    least=$1
+    most=$2
+    shift 2
+    began=$(seconds)
+    "$@" >/dev/null || return
+    spent=$(($(seconds) - began))
+    if [ $spent -lt "$least" ] || [ $spent -gt "$most" ]; then echo "took $spent s"; fi
+}
+deaf='trap "" TERM; while :; do sleep 1; done'
+mica run --network none -d --name deaf busybox sh -c "$deaf" >/dev/null
+mica run --network none -d --name timed --health-cmd "test -e /well" --health-interval 300ms --health-retries 1 \
+    --restart always busybox sh -c "touch /well; sleep 2; exit 1" >/dev/null
+restarts() { mica inspect --format "{{.RestartCount}}" timed; }
+restarted() { [ "$(restarts)" -gt "$1" ]; }
+(sleep 1; jump 86400) &
+check clock_forward_stop "" took 2 20 mica stop -t 4 deaf
+check clock_forward_restart "" within 30 restarted "$(restarts)"
+mica start deaf >/dev/null
+(sleep 1; jump -172800) &
+check clock_back_stop "" took 3 20 mica stop -t 4 deaf
+check clock_back_restart "" within 30 restarted "$(restarts)"
+(sleep 1; jump -86400) &
+check clock_back_events "" took 2 20 mica events --since 0 --until $(($(date +%s) + 4))
+mica exec timed touch /well 2>/dev/null
+check clock_back_health "" within 20 sh -c '[ "$(mica inspect --format "{{.State.Health.Status}}" timed)" = healthy ]'
+jump 172800
+check clock_removed "$(printf "deaf\ntimed")" mica rm -f deaf timed
+
 mica run --network none -d --name victim busybox sleep 1000 >/dev/null
 check kill victim mica kill victim
 check killed "" within 10 sh -c '[ "$(mica inspect --format "{{.State.ExitCode}}" victim)" = 137 ]'
