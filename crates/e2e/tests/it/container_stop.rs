@@ -176,3 +176,25 @@ fn privileged_whoever_gets_the_number_of_an_ended_process_is_left_alone() {
     assert!(text.contains("stranger has") && text.ends_with("alive\n"), "{output:?}");
     assert!(output.status.success(), "{output:?}");
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_several_are_stopped_at_once_and_named_in_their_order() {
+    let world = World::with_busybox();
+    // Each ends only when the other has been told to end as well.
+    let script = |own: &str, other: &str| {
+        format!(
+            "trap 'touch /s/{own}; until test -e /s/{other}; do sleep 0.05; done; exit 4' TERM; echo ready; sleep 1000 & wait"
+        )
+    };
+    for (own, other) in [("one", "two"), ("two", "one")] {
+        let script = script(own, other);
+        world.mica(["run", "-d", "--name", own, "-v", "share:/s", "busybox", "sh", "-c", &script]).success();
+        world.await_log(own, "ready");
+    }
+    let output = world.mica(["stop", "-t", "30", "one", "nobody", "two"]);
+    output.code(1).stdout_is("one\ntwo\n").stderr_contains("No such container: nobody");
+    for name in ["one", "two"] {
+        assert_eq!(world.inspect(name, "{{.State.ExitCode}}"), "4");
+    }
+}

@@ -1,11 +1,11 @@
 //! `container update`: changes limits and the restart policy, also of a container that runs.
 
 use crate::args::Matches;
+use crate::command::container::CONTAINERS;
 use crate::command::container::definition::{life, resources};
-use crate::command::container::{CONTAINERS, each};
 use crate::command::{Command, Operands, Visibility};
 use crate::context::Context;
-use crate::report::{Failure, Outcome};
+use crate::report::{Failure, Gathered, Outcome};
 use mica_api::types::container::UpdateRequest;
 
 /// The entry of the table.
@@ -34,9 +34,13 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     resources::tell_deprecated(matches, context);
     let request =
         UpdateRequest { resources: resources::from(matches), restart_policy: life::restart(matches) };
-    each(&matches.operands(), context, |engine, reference| {
-        let warnings = engine.container_update(reference, &request)?;
-        warnings.iter().for_each(|warning| context.warn(warning));
-        Ok(())
-    })
+    let engine = context.engine()?;
+    let mut gathered = Gathered::default();
+    for reference in matches.operands() {
+        if let Some(warnings) = gathered.note(engine.container_update(&reference, &request)) {
+            warnings.iter().for_each(|warning| context.warn(warning));
+            context.print_line(&reference)?;
+        }
+    }
+    gathered.finish(context)
 }
