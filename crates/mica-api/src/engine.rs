@@ -16,9 +16,9 @@ use crate::types::container::{
 use crate::types::event::{Event, EventsOptions};
 use crate::types::exec::{ExecRequest, ExecStarted};
 use crate::types::image::{
-    ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions,
-    ImageSummary, ImageTree, ImportRequest, LoadedImage, LoginRequest, ProgressEvent, PullRequest,
-    PulledImage, PushRequest, PushedImage, SearchRequest, SearchResult,
+    ArchiveSource, CopiedImage, HistoryEntry, ImageCopyRequest, ImageDelete, ImageInspect, ImageListOptions,
+    ImageRemoveOptions, ImageSummary, ImageTree, ImportRequest, LoadedImage, LoginRequest, ProgressEvent,
+    PullRequest, PulledImage, PushRequest, PushedImage, SearchRequest, SearchResult,
 };
 use crate::types::manifest::{
     ManifestAccess, ManifestAnnotateRequest, ManifestAnswer, ManifestCreateRequest, ManifestInspectRequest,
@@ -153,6 +153,14 @@ pub trait Engine: Sync {
         request: &PullRequest<'_>,
         progress: ProgressListener<'_>,
     ) -> Result<Vec<PulledImage>>;
+    /// Copies an image from one place to another without keeping it.
+    fn image_copy(
+        &self,
+        _request: ImageCopyRequest<'_, '_>,
+        _progress: ProgressListener<'_>,
+    ) -> Result<CopiedImage> {
+        Err(unsupported("copying images"))
+    }
     /// Repositories of a registry that have to do with a word.
     fn image_search(&self, request: &SearchRequest<'_>) -> Result<Vec<SearchResult>>;
     /// Sends an image to the registry that its name says; all its tags where that is asked for.

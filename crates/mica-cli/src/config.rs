@@ -1,5 +1,6 @@
 //! Everything that is read from the environment and from `config.json`; the only place that looks at either.
 
+use crate::proxy::EngineProxies;
 use jiff::tz::TimeZone;
 use mica_model::Proxies;
 use serde::Deserialize;
@@ -100,6 +101,8 @@ pub struct ConfigFile {
     pub stats_format: String,
     pub detach_keys: String,
     pub current_context: String,
+    /// By engine, or `default`.
+    pub proxies: BTreeMap<String, EngineProxies>,
 }
 
 /// Why a configuration cannot be used.

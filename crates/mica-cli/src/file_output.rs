@@ -30,7 +30,7 @@ pub(crate) fn check(path: &Path) -> Result<(), String> {
 /// Those of `fill`, and `File` when the file cannot be made.
 pub(crate) fn write(
     path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
+    fill: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let failure = |action| {
         let path = path.display().to_string();

@@ -17,6 +17,7 @@ mod fake;
 mod file_output;
 mod help;
 pub mod output;
+pub mod proxy;
 pub mod report;
 mod row;
 pub mod terminal;

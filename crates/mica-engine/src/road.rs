@@ -18,9 +18,9 @@ use mica_api::types::container::{
 use mica_api::types::event::{Event, EventsOptions};
 use mica_api::types::exec::{ExecRequest, ExecStarted};
 use mica_api::types::image::{
-    ArchiveSource, HistoryEntry, ImageDelete, ImageInspect, ImageListOptions, ImageRemoveOptions,
-    ImageSummary, ImageTree, ImportRequest, LoadedImage, LoginRequest, PullRequest, PulledImage, PushRequest,
-    PushedImage, SearchRequest, SearchResult,
+    ArchiveSource, CopiedImage, HistoryEntry, ImageCopyRequest, ImageDelete, ImageInspect, ImageListOptions,
+    ImageRemoveOptions, ImageSummary, ImageTree, ImportRequest, LoadedImage, LoginRequest, PullRequest,
+    PulledImage, PushRequest, PushedImage, SearchRequest, SearchResult,
 };
 use mica_api::types::manifest::{
     ManifestAccess, ManifestAnnotateRequest, ManifestAnswer, ManifestCreateRequest, ManifestInspectRequest,
@@ -254,6 +254,14 @@ impl Engine for LocalEngine {
 
     fn image_import(&self, request: ImportRequest) -> Result<String> {
         Ok(self.local.import_image(request)?)
+    }
+
+    fn image_copy(
+        &self,
+        request: ImageCopyRequest<'_, '_>,
+        progress: ProgressListener<'_>,
+    ) -> Result<CopiedImage> {
+        Ok(self.local.copy_image(request, progress)?)
     }
 
     fn image_search(&self, request: &SearchRequest<'_>) -> Result<Vec<SearchResult>> {

@@ -47,6 +47,11 @@ impl<R: Read> LayerReader<R> {
         Ok(Self { decoder, promise })
     }
 
+    /// Whether the stored bytes are the tar archive itself.
+    pub fn is_plain(&self) -> bool {
+        self.decoder.is_plain()
+    }
+
     /// Reads what follows the compressed stream, since the digest covers it, and compares.
     fn finish(&mut self) -> io::Result<()> {
         let Some(raw) = self.decoder.raw() else { return Ok(()) };

@@ -11,6 +11,7 @@ pub mod document;
 pub mod error;
 pub mod layer;
 mod layout;
+mod layout_writer;
 pub mod manifest;
 mod manifest_list;
 pub mod media_type;
@@ -20,7 +21,7 @@ pub mod platform;
 pub mod save;
 
 pub use archive::compression::WindowLimit;
-pub use archive::{ArchiveImage, ArchiveLayer, ArchiveOptions, decompress, read_archive};
+pub use archive::{ArchiveImage, ArchiveLayer, ArchiveOptions, Layout, decompress, read_archive};
 pub use blob::{Blob, BlobStore, BlobWriter, Verified};
 pub use chain::chain_ids;
 pub use config::change::{apply_change, apply_changes};
@@ -29,6 +30,7 @@ pub use document::{DOCUMENT_SIZE_MAX, Document, digest_of};
 pub use error::{Error, Result};
 pub use layer::{DigestReader, LayerReader, Promise, PromisedReader};
 pub use layout::{AnnotatedImage, Annotations, write_layout};
+pub use layout_writer::{LayoutArchive, LayoutDirectory, LayoutTop};
 pub use manifest::{
     Descriptor, Index, Manifest, ManifestDocument, media_type_of, parse_manifest, parse_parcel,
 };

@@ -14,6 +14,8 @@ use std::thread::JoinHandle;
 /// How much is compressed at a time, in bytes. Blocks know nothing of each other, which costs about one
 /// hundredth of the size.
 const BLOCK_BYTES: usize = 1 << 20;
+/// So many blocks of a stream may be on their way, in each form, whatever the number of processors.
+const PENDING_MAX: usize = 8;
 /// The head of a gzip stream without name or time (RFC 1952 section 2.3).
 const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// An empty last block of a deflate stream (RFC 1951 section 3.2.6).
@@ -78,30 +80,34 @@ impl Packing {
         }
     }
 
-    fn pack(self, block: &[u8]) -> io::Result<Packed> {
+    /// Compresses a block into an empty buffer.
+    fn pack(self, block: &[u8], mut bytes: Vec<u8>) -> io::Result<Packed> {
         let mut crc = Crc::new();
-        let bytes = match self.format {
+        match self.format {
             PackFormat::Gzip => {
                 crc.update(block);
-                deflate(block, self.level)?
+                deflate(block, self.level, &mut bytes)?;
             }
-            PackFormat::Zstd => zstd::bulk::compress(block, self.level)?,
-        };
+            PackFormat::Zstd => {
+                bytes.resize(zstd::zstd_safe::compress_bound(block.len()), 0);
+                let length = zstd::bulk::compress_to_buffer(block, &mut bytes[..], self.level)?;
+                bytes.truncate(length);
+            }
+        }
         Ok(Packed { bytes, crc })
     }
 }
 
 /// One block as a part of a deflate stream that others may follow.
-fn deflate(block: &[u8], level: i32) -> io::Result<Vec<u8>> {
+fn deflate(block: &[u8], level: i32, packed: &mut Vec<u8>) -> io::Result<()> {
     let mut compress = Compress::new(Compression::new(level.unsigned_abs()), false);
-    let mut packed = Vec::with_capacity(block.len() / 2 + 1024);
     loop {
         let consumed = usize::try_from(compress.total_in()).unwrap_or(usize::MAX);
         let rest = block.get(consumed..).unwrap_or_default();
-        compress.compress_vec(rest, &mut packed, FlushCompress::Sync).map_err(io::Error::other)?;
+        compress.compress_vec(rest, packed, FlushCompress::Sync).map_err(io::Error::other)?;
         // Room that is left over says that nothing was held back.
         if packed.len() < packed.capacity() && compress.total_in() == block.len() as u64 {
-            return Ok(packed);
+            return Ok(());
         }
         packed.reserve(block.len() / 4 + 1024);
     }
@@ -119,9 +125,28 @@ struct Job {
     answer: SyncSender<io::Result<Packed>>,
 }
 
+/// Buffers that are used again and again: allocators keep more than twice as much for those that come and go in
+/// several threads.
+#[derive(Debug, Default)]
+struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    /// An empty buffer with room for a block, or for what becomes of one at worst.
+    fn take(&self) -> Vec<u8> {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 64 + 1024))
+    }
+
+    fn give(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+    }
+}
+
 /// Threads that compress for any number of [`PackWriter`]s.
 pub struct Packers {
     jobs: Option<Sender<Job>>,
+    buffers: Arc<Buffers>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -139,12 +164,14 @@ impl Packers {
     pub fn new(count: usize) -> io::Result<Self> {
         let (jobs, work) = channel::<Job>();
         let work = Arc::new(Mutex::new(work));
+        let buffers = Arc::new(Buffers::default());
         let mut threads = Vec::new();
         for _ in 0..count.max(1) {
-            let work = Arc::clone(&work);
-            threads.push(std::thread::Builder::new().name("pack".to_owned()).spawn(move || run(&work))?);
+            let (work, buffers) = (Arc::clone(&work), Arc::clone(&buffers));
+            let run = move || run(&work, &buffers);
+            threads.push(std::thread::Builder::new().name("pack".to_owned()).spawn(run)?);
         }
-        Ok(Self { jobs: Some(jobs), threads })
+        Ok(Self { jobs: Some(jobs), buffers, threads })
     }
 
     /// As many threads as there are processors.
@@ -165,12 +192,14 @@ impl Drop for Packers {
     }
 }
 
-fn run(work: &Mutex<Receiver<Job>>) {
+fn run(work: &Mutex<Receiver<Job>>, buffers: &Buffers) {
     loop {
         let job = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { packing, block, answer }) = job else { return };
+        let packed = packing.pack(&block, buffers.take());
+        buffers.give(block);
         // Whoever asked may have given up.
-        let _ = answer.send(packing.pack(&block));
+        let _ = answer.send(packed);
     }
 }
 
@@ -205,7 +234,7 @@ impl<'p, W: Write> PackWriter<'p, W> {
             packers,
             packing,
             output: HashingWriter { inner, hasher: Sha256::new(), size: 0 },
-            block: Vec::new(),
+            block: packers.buffers.take(),
             pending: VecDeque::new(),
             crc: Crc::new(),
             is_begun: false,
@@ -230,6 +259,7 @@ impl<'p, W: Write> PackWriter<'p, W> {
             self.output.write_all(&self.crc.amount().to_le_bytes())?;
         }
         self.output.inner.flush()?;
+        self.packers.buffers.give(std::mem::take(&mut self.block));
         Ok((Digest::from_bytes(self.output.hasher.finalize().into()), self.output.size))
     }
 
@@ -243,7 +273,7 @@ impl<'p, W: Write> PackWriter<'p, W> {
 
     fn submit(&mut self) -> io::Result<()> {
         let (answer, packed) = sync_channel(1);
-        let block = std::mem::take(&mut self.block);
+        let block = std::mem::replace(&mut self.block, self.packers.buffers.take());
         let sent = self
             .packers
             .jobs
@@ -253,7 +283,7 @@ impl<'p, W: Write> PackWriter<'p, W> {
             return Err(io::Error::other("the threads that compress are gone"));
         }
         self.pending.push_back(packed);
-        if self.pending.len() > self.packers.threads.len() + 1 {
+        if self.pending.len() > self.packers.threads.len().min(PENDING_MAX - 1) {
             self.hand_on()?;
         }
         Ok(())
@@ -264,13 +294,14 @@ impl<'p, W: Write> PackWriter<'p, W> {
         let packed = packed.recv().map_err(|_| io::Error::other("a thread that compresses is gone"))??;
         self.begin()?;
         self.crc.combine(&packed.crc);
-        self.output.write_all(&packed.bytes)
+        self.output.write_all(&packed.bytes)?;
+        self.packers.buffers.give(packed.bytes);
+        Ok(())
     }
 }
 
 impl<W: Write> Write for PackWriter<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.block.reserve_exact(BLOCK_BYTES - self.block.len());
         let count = bytes.len().min(BLOCK_BYTES - self.block.len());
         self.block.extend_from_slice(&bytes[..count]);
         if self.block.len() == BLOCK_BYTES {

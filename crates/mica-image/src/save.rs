@@ -13,11 +13,12 @@
 use crate::config::ImageConfig;
 use crate::document::Document;
 use crate::error::{Error, Result};
+use crate::layer::Promise;
 use crate::media_type::{OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
 use mica_model::{Digest, Reference};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 
 /// How much is gathered for the output at least, in bytes; larger pieces go there without a copy.
 const BUFFER_SIZE: usize = 64 << 10;
@@ -242,7 +243,7 @@ pub(crate) fn docker_item(image: &SavedImage<'_>) -> DockerItem {
     }
 }
 
-fn blob_name(digest: &Digest) -> String {
+pub(crate) fn blob_name(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
@@ -308,6 +309,26 @@ impl<W: Write> ArchiveWriter<W> {
             return Err(Error::SizeMismatch { what, expected: layer.size, actual: size });
         }
         self.padding(size)
+    }
+
+    pub(crate) fn is_written(&self, digest: &Digest) -> bool {
+        self.written.contains(digest)
+    }
+
+    /// Writes a blob as it comes, whose reader compares it with its digest.
+    pub(crate) fn stream(&mut self, promise: Promise, reader: &mut dyn Read) -> Result<()> {
+        if !self.written.insert(promise.digest) {
+            return Ok(());
+        }
+        self.header(&blob_name(&promise.digest), promise.size, tar::EntryType::Regular)?;
+        let mut checked = CheckedWriter { output: &mut self.output, size: 0, promised: promise.size };
+        io::copy(reader, &mut checked).map_err(|source| Error::Write { source })?;
+        let actual = checked.size;
+        if actual != promise.size {
+            let what = format!("blob {}", promise.digest);
+            return Err(Error::SizeMismatch { what, expected: promise.size, actual });
+        }
+        self.padding(promise.size)
     }
 
     pub(crate) fn finish(mut self) -> Result<()> {

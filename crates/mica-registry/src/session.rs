@@ -306,17 +306,15 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Whether two hosts are the same or belong to one domain of at least two words.
+/// Whether two hosts are the same or belong to one domain that somebody has registered: not those of two customers of
+/// `co.uk` or of a hoster.
 fn is_same_domain(one: &str, other: &str) -> bool {
     let (one, other) = (one.to_ascii_lowercase(), other.to_ascii_lowercase());
     if one == other {
         return true;
     }
     let is_number = |host: &str| host.parse::<std::net::IpAddr>().is_ok();
-    let domain = |host: &str| {
-        let mut words = host.rsplitn(3, '.');
-        Some((words.next()?.to_owned(), words.next()?.to_owned()))
-    };
+    let domain = |host: &str| psl::domain_str(host.trim_end_matches('.')).map(str::to_owned);
     !is_number(&one) && !is_number(&other) && domain(&one).is_some() && domain(&one) == domain(&other)
 }
 
@@ -399,9 +397,13 @@ mod tests {
 
     #[test]
     fn only_the_same_domain_is_trusted() {
-        for (one, other) in
-            [("registry-1.docker.io", "auth.docker.io"), ("h", "H"), ("registry.gitlab.com", "gitlab.com")]
-        {
+        for (one, other) in [
+            ("registry-1.docker.io", "auth.docker.io"),
+            ("h", "H"),
+            ("registry.gitlab.com", "gitlab.com"),
+            ("r.a.co.uk", "login.a.co.uk."),
+            ("r.corp.internal", "git.corp.internal"),
+        ] {
             assert!(is_same_domain(one, other), "{one} {other}");
         }
         for (one, other) in [
@@ -409,6 +411,11 @@ mod tests {
             ("a.io", "b.io"),
             ("localhost", "evil.localhost"),
             ("x.a.io", "a.io.evil.com"),
+            ("a.co.uk", "b.co.uk"),
+            ("co.uk", "a.co.uk"),
+            ("a.github.io", "b.github.io"),
+            ("one.s3.amazonaws.com", "two.s3.amazonaws.com"),
+            ("docker.io", "io"),
         ] {
             assert!(!is_same_domain(one, other), "{one} {other}");
         }

@@ -70,12 +70,14 @@ impl<'a> Repository<'a> {
     fn upload(&self, answer: &Answer, path: &str) -> Result<Upload<'_>> {
         let wanted = answer.headers().get("oci-chunk-min-length");
         let wanted: Option<usize> = wanted.and_then(|value| value.to_str().ok()?.parse().ok());
+        let chunk_size = wanted.unwrap_or(0).clamp(CHUNK_BYTES, CHUNK_BYTES_MAX);
         Ok(Upload {
             repository: self,
             address: self.location(answer, path)?,
-            chunk_size: wanted.unwrap_or(0).clamp(CHUNK_BYTES, CHUNK_BYTES_MAX),
+            chunk_size,
             sent: 0,
-            gathered: Vec::new(),
+            // What is not written to takes no memory; a buffer that grows takes twice as much.
+            gathered: Vec::with_capacity(chunk_size),
         })
     }
 

@@ -70,6 +70,17 @@ fn privileged_compressed_blobs_are_kept_where_the_settings_say_so() {
     // Other commands tidy up and leave them; they go with the image.
     world.mica(["image", "prune", "-f"]).success();
     assert!(published.layers.iter().all(|digest| blob(digest).exists()));
+    // What is kept is pushed on without its registry, unless it is damaged.
+    if e2e::DockerRegistry::is_installed() {
+        let target = e2e::DockerRegistry::new();
+        let there = target.name("kept:v1");
+        fs::write(blob(&published.layers[1]), b"damaged").unwrap();
+        world.mica(["tag", &name, &there]).success();
+        world.mica(["push", &there]).success().stdout_contains(&published.digest);
+        assert_eq!(registry.count(&format!("GET /v2/disk/blobs/{}", published.layers[0])), 1);
+        assert_eq!(registry.count(&format!("GET /v2/disk/blobs/{}", published.layers[1])), 2);
+        world.mica(["rmi", &there]).success();
+    }
     world.mica(["rmi", &name]).success();
     assert!(published.layers.iter().all(|digest| !blob(digest).exists()));
 }

@@ -30,6 +30,43 @@ fn assert_nowhere(directory: &Path, text: &str) {
 
 #[test]
 #[ignore = "needs root"]
+fn privileged_containers_and_builds_get_the_proxies_of_config_json() {
+    let world = World::with_busybox();
+    let file = world.directory().join("home/.docker/config.json");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let proxies =
+        r#"{"proxies":{"default":{"httpProxy":"http://p:1","noProxy":"a,b"},"tcp://x":{"ftpProxy":"f"}}}"#;
+    fs::write(&file, proxies).unwrap();
+    let run = |flags: &[&str]| {
+        let words = ["run", "--rm", "--network", "none"].iter().chain(flags).copied();
+        world.mica(words.chain(["busybox", "env"])).success().stdout()
+    };
+    let all = run(&[]);
+    for pair in ["HTTP_PROXY=http://p:1", "http_proxy=http://p:1", "NO_PROXY=a,b", "no_proxy=a,b"] {
+        assert!(all.lines().any(|line| line == pair), "{pair} in {all}");
+    }
+    assert!(
+        !all.to_lowercase().contains("ftp_proxy") && !all.to_lowercase().contains("https_proxy"),
+        "{all}"
+    );
+    let own = run(&["-e", "http_proxy=mine", "-e", "NO_PROXY"]);
+    assert!(own.contains("HTTP_PROXY=http://p:1\n") && own.contains("http_proxy=mine\n"), "{own}");
+    assert!(!own.contains("NO_PROXY=") && own.contains("no_proxy=a,b\n"), "{own}");
+    fs::write(world.scratch().join("Dockerfile"), "FROM busybox\nRUN echo is=$http_proxy > /made\n").unwrap();
+    let context = world.scratch().display().to_string();
+    let build = |flags: &[&str]| {
+        let words = ["build", "-q", "--network", "none", "-t", "made"].iter().chain(flags).copied();
+        world.mica(words.chain([context.as_str()])).success();
+        world.mica(["run", "--rm", "--network", "none", "made", "cat", "/made"]).success().stdout()
+    };
+    assert_eq!(build(&[]), "is=http://p:1\n");
+    assert_eq!(build(&["--no-cache", "--build-arg", "http_proxy=other"]), "is=other\n");
+    // They are no part of the image.
+    assert!(!world.inspect("made", "{{json .Config.Env}}").to_lowercase().contains("proxy"));
+}
+
+#[test]
+#[ignore = "needs root"]
 fn privileged_login_lets_push_and_pull_and_logout_ends_it() {
     if !DockerRegistry::is_installed() {
         return;

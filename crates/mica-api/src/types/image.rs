@@ -4,7 +4,9 @@ use crate::types::container::{ContainerConfig, Empty, GraphDriver, Healthcheck};
 use mica_model::{Credential, Filters, RegistryAccess, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Which images to list.
@@ -238,6 +240,99 @@ pub struct PushedImage {
     /// Its full name.
     pub name: String,
     /// The digest of its manifest.
+    pub digest: String,
+}
+
+/// Where an image is copied from.
+#[derive(Debug)]
+pub enum ImageSource {
+    /// A registry, by a name with a tag or digest.
+    Registry(String),
+    /// An archive, or the directory of an OCI layout.
+    Files {
+        /// The open file or directory.
+        file: File,
+        /// Which image of it; empty for the only one.
+        name: String,
+    },
+    /// The store, by name or id.
+    Store(String),
+}
+
+/// Where an image is copied to.
+pub enum ImageTarget<'a> {
+    /// A registry, by a name with a tag.
+    Registry(String),
+    /// An OCI layout in a directory, beside what is in it.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The image's name there; may be empty.
+        name: String,
+    },
+    /// An archive, written from its beginning to its end.
+    Archive {
+        /// Where it is written.
+        out: &'a mut (dyn Write + Send),
+        /// The image's name there; may be empty.
+        name: String,
+        /// With the list that docker needs.
+        is_dockers: bool,
+    },
+    /// The store, under a name.
+    Store(String),
+}
+
+impl fmt::Debug for ImageTarget<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registry(name) => formatter.debug_tuple("Registry").field(name).finish(),
+            Self::Directory { path, name } => {
+                formatter.debug_struct("Directory").field("path", path).field("name", name).finish()
+            }
+            Self::Archive { name, is_dockers, .. } => {
+                formatter.debug_struct("Archive").field("name", name).field("is_dockers", is_dockers).finish()
+            }
+            Self::Store(name) => formatter.debug_tuple("Store").field(name).finish(),
+        }
+    }
+}
+
+impl ImageSource {
+    /// The name of an image in a registry.
+    pub fn registry(&self) -> Option<&str> {
+        if let Self::Registry(name) = self { Some(name) } else { None }
+    }
+}
+
+impl ImageTarget<'_> {
+    /// The name of an image in a registry.
+    pub fn registry(&self) -> Option<&str> {
+        if let Self::Registry(name) = self { Some(name) } else { None }
+    }
+}
+
+/// What to copy, and with what rights.
+#[derive(Debug)]
+pub struct ImageCopyRequest<'a, 'o> {
+    /// From where.
+    pub source: ImageSource,
+    /// Where to.
+    pub target: ImageTarget<'o>,
+    /// All images of an index, and not that of one platform.
+    pub is_whole: bool,
+    /// `os/arch[/variant]`, or empty for the host's.
+    pub platform: String,
+    /// Registries may be spoken to without TLS, or with anybody's certificate.
+    pub is_insecure: bool,
+    /// How registries are reached.
+    pub access: RegistryAccess<'a>,
+}
+
+/// What a copy has made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopiedImage {
+    /// The digest of its manifest or index; of its config in the store, where it was loaded.
     pub digest: String,
 }
 

@@ -16,6 +16,7 @@ use mica_model::Digest;
 use mica_registry::{BlobReader, Repository};
 use mica_snapshot::IngestedLayer;
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -46,9 +47,17 @@ impl Local {
         self.tell_what_is_here(&images, source)?;
         loop {
             let jobs = self.missing(&images, &fresh)?;
-            let (claims, others) = self.claim(&jobs, source)?;
-            let ours: Vec<Job> =
-                jobs.into_iter().filter(|job| !others.contains(&source.layers[job.layer].digest)).collect();
+            let (mut claims, others) = self.claim(&jobs, source)?;
+            // Whoever had a claim until a moment ago has registered what he fetched before he let go of it.
+            let mut ours = self.missing(&images, &fresh)?;
+            ours.retain(|job| !others.contains(&source.layers[job.layer].digest));
+            for (digest, claim) in std::mem::take(&mut claims) {
+                if ours.iter().any(|job| source.layers[job.layer].digest == digest) {
+                    claims.insert(digest, claim);
+                } else {
+                    claim.discard()?;
+                }
+            }
             let is_over = AtomicBool::new(false);
             let unpack = |job: Job| {
                 let unpacked = self.fetch(job, source, &claims, &is_over);
@@ -146,7 +155,12 @@ impl Local {
             Some(claim) => claim.size()?.min(blob.size),
             None => 0,
         };
-        let attempt = |kept| {
+        // Fetched once and kept, it need not come again.
+        let mut stored = match kept {
+            0 => self.blobs.open_sound(&blob.digest, blob.size)?,
+            _ => None,
+        };
+        let mut attempt = |kept| {
             let is_broken = AtomicBool::new(false);
             let stream = Stream {
                 source,
@@ -154,6 +168,7 @@ impl Local {
                 claim,
                 kept,
                 position: 0,
+                stored: stored.take(),
                 remote: None,
                 unreported: 0,
                 is_complete: false,
@@ -210,6 +225,8 @@ struct Stream<'a> {
     claim: Option<&'a Claim>,
     kept: u64,
     position: u64,
+    /// The whole blob, if it is kept here.
+    stored: Option<File>,
     remote: Option<BlobReader<'a>>,
     unreported: u64,
     /// That all has come was told.
@@ -252,6 +269,7 @@ impl Read for Stream<'_> {
                 let length = buffer.len().min(left);
                 claim.read_at(&mut buffer[..length], self.position)?
             }
+            _ if self.stored.is_some() => self.stored.as_mut().map_or(Ok(0), |file| file.read(buffer))?,
             claim => {
                 let count = self
                     .read_remote(buffer)

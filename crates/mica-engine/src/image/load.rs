@@ -5,6 +5,7 @@ use crate::image::register::{Fresh, Job, NewRecord};
 use crate::{Local, events};
 use mica_api::types::image::{ArchiveSource, LoadedImage, ProgressEvent};
 use mica_image::{ArchiveImage, ArchiveLayer, ArchiveOptions, Platform, read_archive};
+use mica_model::Reference;
 use mica_snapshot::IngestedLayer;
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,7 +21,7 @@ impl Local {
         platform: &str,
         progress: &(dyn Fn(ProgressEvent) + Sync),
     ) -> Result<Vec<LoadedImage>> {
-        let loaded = self.load_archive(open(source)?, platform, progress);
+        let loaded = self.load_archive(open(source)?, platform, None, progress);
         self.tidy_images();
         let loaded = loaded?;
         for image in &loaded {
@@ -30,15 +31,21 @@ impl Local {
         Ok(loaded)
     }
 
-    fn load_archive(
+    /// Reads an archive; with a choice one image of it alone, under that name and no other.
+    pub(super) fn load_archive(
         &self,
         input: File,
         platform: &str,
+        choice: Option<Choice<'_>>,
         progress: &(dyn Fn(ProgressEvent) + Sync),
     ) -> Result<Vec<LoadedImage>> {
         let platform = wanted_platform(platform)?;
         let spool = self.disk.spool();
-        let images = read_archive(input, &ArchiveOptions { spool_directory: &spool, platform: &platform })?;
+        let mut images =
+            read_archive(input, &ArchiveOptions { spool_directory: &spool, platform: &platform })?;
+        if let Some(choice) = choice {
+            images = vec![choice.choose(images)?];
+        }
         let layers: Vec<Vec<ArchiveLayer>> = images.iter().map(|image| image.layers.clone()).collect();
         let records: Vec<NewRecord> = images.into_iter().map(new_record).collect();
         let unpack = |job: Job| self.unpack_archived(&layers[job.image][job.layer], progress);
@@ -66,6 +73,37 @@ impl Local {
         }
         progress(ProgressEvent::End { part, outcome: "Loaded".to_owned() });
         Ok(unpacked)
+    }
+}
+
+/// One image of an archive.
+pub(super) struct Choice<'a> {
+    /// What the archive calls it; empty for the only one.
+    pub(super) name: &'a str,
+    /// Its only name from then on.
+    pub(super) target: Reference,
+}
+
+impl Choice<'_> {
+    fn choose(self, images: Vec<ArchiveImage>) -> Result<ArchiveImage> {
+        let chosen = choose(images, self.name)?;
+        Ok(ArchiveImage { names: vec![self.target], ..chosen })
+    }
+}
+
+/// The image that an archive has under a name, or the only one.
+pub(super) fn choose(images: Vec<ArchiveImage>, name: &str) -> Result<ArchiveImage> {
+    let full = Reference::parse_normalized(name).map(|name| name.with_default_tag().to_string());
+    let suits = |image: &ArchiveImage| {
+        name.is_empty()
+            || image.references.iter().any(|own| own == name)
+            || full.as_ref().is_ok_and(|full| image.names.iter().any(|own| own.to_string() == *full))
+    };
+    let mut images: Vec<ArchiveImage> = images.into_iter().filter(suits).collect();
+    match (images.pop(), images.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (Some(_), false) => Err(Error::invalid("the archive has several images: say which")),
+        (None, _) => Err(Error::invalid(format!("the archive has no image {name:?}"))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Images, a verb a file.
 
 pub(crate) mod config;
+mod copy;
 pub(crate) mod embedded;
 pub(crate) mod fetch;
 pub(crate) mod import;

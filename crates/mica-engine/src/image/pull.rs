@@ -19,7 +19,7 @@ use mica_registry::{Purpose, Repository};
 use std::io::Read;
 
 /// How deep indexes may be nested.
-const DEPTH_MAX: usize = 4;
+pub(super) const DEPTH_MAX: usize = 4;
 
 /// What hears of progress.
 type Listener<'a> = &'a (dyn Fn(ProgressEvent) + Sync);
@@ -104,7 +104,7 @@ impl Local {
         let before = ImageRecord::id_of_name(&self.database(), &name.to_string())?;
         let (id, digest) = match self.known(repository, name, &request.platform)? {
             Some(known) => known,
-            None => self.fetch_image(repository, name, request, progress)?,
+            None => self.fetch_image(repository, name, (&request.platform, &pulled_names(name)), progress)?,
         };
         progress(note(format!("Digest: {digest}")));
         let pulled = PulledImage { id: id.to_string(), name: name.to_string(), is_new: before != Some(id) };
@@ -154,24 +154,25 @@ impl Local {
         Ok(Some((id, digest)))
     }
 
-    fn fetch_image(
+    /// Fetches the image of a name and records it under `names`, besides its digest in its repository; answers its id
+    /// and that digest.
+    pub(super) fn fetch_image(
         &self,
         repository: &Repository<'_>,
         name: &Reference,
-        request: &PullRequest<'_>,
+        (platform, names): (&str, &[Reference]),
         progress: Listener<'_>,
     ) -> Result<(Digest, Digest)> {
-        let found = find(repository, name, &wanted_platform(&request.platform)?)?;
+        let found = find(repository, name, &wanted_platform(platform)?)?;
         let config = self.fetch_config(repository, &found.manifest)?;
         found.manifest.check(&config)?;
         check_depth(config.diff_ids().len())?;
-        check_system(&config, name, &request.platform)?;
+        check_system(&config, name, platform)?;
         let layers = LayerBlob::all(found.manifest.layers(), config.diff_ids())?;
         let id = *config.id();
         let named = found.named();
-        let digested = name.clone().with_digest(named);
-        let mut names = vec![digested];
-        names.extend(name.digest().is_none().then(|| name.clone()));
+        let mut names = names.to_vec();
+        names.insert(0, name.clone().with_digest(named));
         let origin = Origin {
             repository: origin::repository(name),
             manifest: found.document,
@@ -212,6 +213,11 @@ impl Local {
             Ok(Document::verified(bytes, &digest, &what)?)
         })
     }
+}
+
+/// The names that a pulled image gets besides its digest.
+fn pulled_names(name: &Reference) -> Vec<Reference> {
+    name.digest().is_none().then(|| name.clone()).into_iter().collect()
 }
 
 /// The tag or digest by which an image is asked for.

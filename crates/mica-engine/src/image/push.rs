@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::image::origin::{self, LayerBlob, Origin};
 use crate::image::record::ImageRecord;
 use crate::image::registries::refused;
-use crate::image::send::{Outbox, note, send_all};
+use crate::image::send::{AT_ONCE, Outbox, PACKED_AT_ONCE, note, send_all};
 use crate::{Local, events, lock};
 use mica_api::types::image::{ProgressEvent, PushRequest, PushedImage};
 use mica_image::{ImageConfig, ManifestDocument, PackFormat, Packing, parse_manifest, write_manifest};
@@ -26,7 +26,10 @@ type Listener<'a> = &'a (dyn Fn(ProgressEvent) + Sync);
 
 /// An image on its way.
 pub(super) struct Push<'a> {
+    /// The name that it is to have there.
     pub(super) name: &'a Reference,
+    /// The name of it that tells under which index it came.
+    pub(super) source: &'a str,
     pub(super) image: &'a ImageRecord,
     pub(super) outbox: Outbox<'a>,
     /// The layers are to be compressed in this manner, whatever they came as.
@@ -85,21 +88,49 @@ impl Local {
                 progress,
             };
             let is_anew = !request.compression.is_empty() || request.compression_level.is_some();
-            let push = Push { name, image, outbox, is_anew };
-            let with_index = if is_anew { None } else { self.push_index(&push, &request.platform)? };
-            pushed.push(match with_index {
-                Some(pushed) => pushed,
-                None => {
-                    self.check_pushed_platform(image, &request.platform)?;
-                    self.push_one(&push)?
-                }
-            });
+            let push = Push { name, source: &name.to_string(), image, outbox, is_anew };
+            pushed.push(self.push_with_index(&push, &request.platform)?);
         }
         Ok(pushed)
     }
 
+    /// Sends an image that has `source` as one of its names, or none, under the name `target`.
+    pub(super) fn push_as(
+        &self,
+        (image, source): (&ImageRecord, &str),
+        target: &Reference,
+        request: &PushRequest<'_>,
+        progress: Listener<'_>,
+    ) -> Result<PushedImage> {
+        let _lock = lock::shared(&self.disk.image_lock())?;
+        let sources = self.mount_sources(image, target.domain())?;
+        let repository = self.registries()?.repository_mounting(target, &sources, &request.access)?;
+        let outbox = Outbox {
+            local: self,
+            name: target,
+            repository: &repository,
+            access: &request.access,
+            packing: self.packing(request)?,
+            packers: OnceLock::new(),
+            progress,
+        };
+        let push = Push { name: target, source, image, outbox, is_anew: false };
+        self.push_with_index(&push, &request.platform)
+    }
+
+    fn push_with_index(&self, push: &Push<'_>, platform: &str) -> Result<PushedImage> {
+        let with_index = if push.is_anew { None } else { self.push_index(push, platform)? };
+        match with_index {
+            Some(pushed) => Ok(pushed),
+            None => {
+                self.check_pushed_platform(push.image, platform)?;
+                self.push_one(push)
+            }
+        }
+    }
+
     /// How layers are compressed: as asked for, else as the machine is set, else as everybody can read it.
-    fn packing(&self, request: &PushRequest<'_>) -> Result<Packing> {
+    pub(super) fn packing(&self, request: &PushRequest<'_>) -> Result<Packing> {
         let config = &self.config()?.registry;
         let (name, level) = match (request.compression.as_str(), request.compression_level) {
             ("", None) => (config.compression.as_str(), config.compression_level),
@@ -127,7 +158,7 @@ impl Local {
             return Err(missing(name.tag().filter(|_| has_others)));
         };
         let image = ImageRecord::by_id(&self.database(), &id)?.ok_or_else(|| missing(name.tag()))?;
-        if !self.offers(name, platform)? {
+        if !self.offers(&name.to_string(), platform)? {
             self.check_pushed_platform(&image, platform)?;
         }
         Ok(image)
@@ -210,7 +241,7 @@ impl Local {
             };
             let layers = LayerBlob::all(manifest.layers(), config.diff_ids())?;
             let send = |number: usize| push.outbox.send_known(&layers[number], &known.repository);
-            if send_all(layers.len(), &send)?.into_iter().all(|is_sent| is_sent) {
+            if send_all(layers.len(), AT_ONCE, &send)?.into_iter().all(|is_sent| is_sent) {
                 return Ok(Some(Origin {
                     repository: push.name.name(),
                     manifest: document,
@@ -233,7 +264,7 @@ fn push_anew(push: &Push<'_>, config: &ImageConfig) -> Result<Origin> {
         blobs.lock().unwrap_or_else(PoisonError::into_inner)[number] = Some(blob);
         Ok(true)
     };
-    send_all(layers.len(), &send)?;
+    send_all(layers.len(), PACKED_AT_ONCE, &send)?;
     let layers: Vec<LayerBlob> =
         blobs.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect();
     let described: Vec<_> =

@@ -14,13 +14,13 @@ use crate::image::transfer::{Carriage, Giver, Parcel, Role, not_given};
 use crate::{Local, events};
 use mica_api::types::image::PushedImage;
 use mica_image::{Descriptor, Document, Index, ManifestDocument, parse_manifest};
-use mica_model::{Digest, Reference, Timestamp};
+use mica_model::{Digest, Timestamp};
 
 impl Local {
     /// Sends the index that a name stands for, or the part of it that is for a platform; `None` if the name stands
     /// for a single image, or if nobody gives the rest of the index.
     pub(super) fn push_index(&self, push: &Push<'_>, platform: &str) -> Result<Option<PushedImage>> {
-        let Some((document, places)) = self.index_of(push.name)? else { return Ok(None) };
+        let Some((document, places)) = self.index_of(push.source)? else { return Ok(None) };
         for place in places {
             let parcel = Parcel::new(document.clone(), &place.media_type)?;
             let name = recorded(&place.repository)?;
@@ -41,7 +41,7 @@ impl Local {
     }
 
     /// Whether a name stands for an index with an image for a platform.
-    pub(super) fn offers(&self, name: &Reference, platform: &str) -> Result<bool> {
+    pub(super) fn offers(&self, name: &str, platform: &str) -> Result<bool> {
         let Some((document, places)) = self.index_of(name)? else { return Ok(false) };
         let Some(place) = places.first() else { return Ok(false) };
         let platform = wanted_platform(platform)?;
@@ -50,8 +50,8 @@ impl Local {
     }
 
     /// The index of a name, and where it is to be had.
-    fn index_of(&self, name: &Reference) -> Result<Option<(Document, Vec<IndexPlace>)>> {
-        let Some(digest) = ImageRecord::index_of_name(&self.database(), &name.to_string())? else {
+    fn index_of(&self, name: &str) -> Result<Option<(Document, Vec<IndexPlace>)>> {
+        let Some(digest) = ImageRecord::index_of_name(&self.database(), name)? else {
             return Ok(None);
         };
         let places = origin::places_of_index(&self.database(), &digest)?;

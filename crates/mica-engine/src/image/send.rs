@@ -11,12 +11,14 @@ use mica_image::{DigestReader, Document, PackWriter, Packers, Packing};
 use mica_model::{Digest, Reference, RegistryAccess};
 use mica_registry::{Begun, Purpose, Repository, Upload};
 use std::collections::HashSet;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// How many layers go at once.
-const AT_ONCE: usize = 4;
+pub(crate) const AT_ONCE: usize = 4;
+/// How many of those that are compressed here, which takes all processors and more memory.
+pub(crate) const PACKED_AT_ONCE: usize = 2;
 /// How often a blob is begun anew after the registry has lost what it had of it.
 const BEGINNINGS: u32 = 5;
 /// Progress is told once for this many bytes.
@@ -32,6 +34,9 @@ pub(crate) struct Outbox<'a> {
     pub(crate) packers: OnceLock<Packers>,
     pub(crate) progress: &'a (dyn Fn(ProgressEvent) + Sync),
 }
+
+/// Writes the tar archive of a layer.
+pub(crate) type WriteTar<'a> = &'a (dyn Fn(&mut dyn Write) -> Result<()> + Sync);
 
 /// What a registry says to a blob.
 enum Wish<'a> {
@@ -101,9 +106,12 @@ impl<'a> Outbox<'a> {
     fn relay(&self, mut upload: Upload<'_>, blob: &LayerBlob, source: &str) -> Result<Option<String>> {
         let name = Reference::parse_normalized(source).map_err(|error| Error::invalid(error.to_string()))?;
         let repository = self.local.registries()?.repository(&name, Purpose::Pull, self.access)?;
-        let reader = match repository.blob(blob.digest, blob.size, 0) {
-            Ok(reader) => reader,
-            Err(error) => return Ok(Some(error.to_string())),
+        let reader: Box<dyn Read + '_> = match self.local.blobs.open_sound(&blob.digest, blob.size)? {
+            Some(kept) => Box::new(kept),
+            None => match repository.blob(blob.digest, blob.size, 0) {
+                Ok(reader) => Box::new(reader),
+                Err(error) => return Ok(Some(error.to_string())),
+            },
         };
         let part = blob.diff_id.short();
         self.tell(ProgressEvent::Begin { part: part.clone(), total: Some(blob.size) });
@@ -147,16 +155,38 @@ impl<'a> Outbox<'a> {
             }
         }
         let upload = self.upload(begun, &layer.diff_id)?;
+        let total = self.local.layers.record(&layer.key())?.archive_size;
+        let write = |out: &mut dyn Write| Ok(self.local.layers.write_tar(&layer.key(), out)?);
+        self.pack(&layer.diff_id, Some(total), upload, &write)
+    }
+
+    /// Sends a layer compressed here, whose tar archive `write` writes.
+    pub(crate) fn send_written(
+        &self,
+        diff_id: &Digest,
+        total: Option<u64>,
+        write: WriteTar<'_>,
+    ) -> Result<LayerBlob> {
+        self.persist(&|| self.pack(diff_id, total, self.upload(None, diff_id)?, write))
+    }
+
+    fn pack(
+        &self,
+        diff_id: &Digest,
+        total: Option<u64>,
+        upload: Upload<'_>,
+        write: WriteTar<'_>,
+    ) -> Result<LayerBlob> {
         let mut sink = Sink { upload, failure: None };
-        let written = self.write_layer(layer, &mut sink);
+        let written = self.write_layer(diff_id, total, write, &mut sink);
         if let Some(error) = sink.failure {
             return Err(self.denied(error));
         }
         let (digest, size) = written?;
         sink.upload.finish(&digest).map_err(|error| self.denied(error))?;
-        self.tell(ended(&layer.diff_id, "Pushed"));
+        self.tell(ended(diff_id, "Pushed"));
         let media_type = self.packing.layer_media_type().to_owned();
-        Ok(LayerBlob { diff_id: layer.diff_id, digest, size, media_type })
+        Ok(LayerBlob { diff_id: *diff_id, digest, size, media_type })
     }
 
     /// Asks whether the registry has a blob or can take it over from another of its repositories.
@@ -189,16 +219,21 @@ impl<'a> Outbox<'a> {
         }
     }
 
-    fn write_layer(&self, layer: &LayerRecord, sink: &mut Sink<'_>) -> Result<(Digest, u64)> {
-        let part = layer.diff_id.short();
-        let total = self.local.layers.record(&layer.key())?.archive_size;
-        self.tell(ProgressEvent::Begin { part: part.clone(), total: Some(total) });
+    fn write_layer(
+        &self,
+        diff_id: &Digest,
+        total: Option<u64>,
+        write: WriteTar<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(Digest, u64)> {
+        let part = diff_id.short();
+        self.tell(ProgressEvent::Begin { part: part.clone(), total });
         let packer = PackWriter::new(self.packers()?, self.packing, sink);
         let mut counted = Counted { inner: packer, part, unreported: 0, progress: self.progress };
-        self.local.layers.write_tar(&layer.key(), &mut counted)?;
+        write(&mut counted)?;
         counted.report();
         let finished = counted.inner.finish();
-        finished.map_err(|source| Error::Upload { what: format!("layer {}", layer.diff_id), source })
+        finished.map_err(|source| Error::Upload { what: format!("layer {diff_id}"), source })
     }
 
     fn packers(&self) -> Result<&Packers> {
@@ -278,7 +313,11 @@ impl<W: Write> Write for Counted<'_, W> {
 }
 
 /// Does the work of so many layers, some at once; answers the first error.
-pub(crate) fn send_all(count: usize, send: &(dyn Fn(usize) -> Result<bool> + Sync)) -> Result<Vec<bool>> {
+pub(crate) fn send_all(
+    count: usize,
+    at_once: usize,
+    send: &(dyn Fn(usize) -> Result<bool> + Sync),
+) -> Result<Vec<bool>> {
     let next = AtomicUsize::new(0);
     let done: Mutex<Result<Vec<bool>>> = Mutex::new(Ok(Vec::new()));
     let work = || {
@@ -298,7 +337,7 @@ pub(crate) fn send_all(count: usize, send: &(dyn Fn(usize) -> Result<bool> + Syn
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..AT_ONCE.min(count) {
+        for _ in 1..at_once.min(count) {
             scope.spawn(work);
         }
         work();
@@ -325,12 +364,12 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
             Ok(true)
         };
-        assert_eq!((send_all(9, &send).unwrap().len(), count.into_inner()), (9, 9));
-        let failed = send_all(100, &|number| match number {
+        assert_eq!((send_all(9, 4, &send).unwrap().len(), count.into_inner()), (9, 9));
+        let failed = send_all(100, 4, &|number| match number {
             3 => Err(Error::invalid("three")),
             _ => Ok(true),
         });
         assert!(failed.unwrap_err().to_string().contains("three"));
-        assert!(send_all(0, &|_| Ok(true)).unwrap().is_empty());
+        assert!(send_all(0, 4, &|_| Ok(true)).unwrap().is_empty());
     }
 }

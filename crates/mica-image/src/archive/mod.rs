@@ -9,6 +9,7 @@ pub(crate) mod compression;
 mod docker;
 mod files;
 mod layer;
+mod layout;
 mod oci;
 mod pax;
 mod source;
@@ -20,6 +21,7 @@ mod fixture;
 mod tests;
 
 pub use layer::ArchiveLayer;
+pub use layout::Layout;
 
 use crate::config::ImageConfig;
 use crate::document::Document;

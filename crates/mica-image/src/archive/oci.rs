@@ -15,7 +15,8 @@ pub(super) const INDEX: &str = "index.json";
 /// How deep indexes may be nested.
 const DEPTH_MAX: usize = 4;
 /// Names a descriptor gives, best first: containerd's is a full name, OCI's may be a mere tag.
-const NAME_ANNOTATIONS: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
+pub(super) const NAME_ANNOTATIONS: [&str; 2] =
+    ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
 
 fn name(descriptor: &Descriptor) -> Option<Reference> {
     let annotations = descriptor.annotations.as_ref()?;

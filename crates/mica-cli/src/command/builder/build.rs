@@ -7,6 +7,7 @@ use crate::command::container::definition::isolation;
 use crate::command::container::definition::variables::parse_label;
 use crate::command::{Command, Operands, Visibility};
 use crate::context::Context;
+use crate::proxy;
 use crate::report::{FAILURE, Failure, Outcome, SUCCESS};
 use clap::Arg;
 use mica_api::types::build::{BuildAnswer, BuildOutcome, BuildQuestion, BuildRequest, BuildSecret};
@@ -227,6 +228,8 @@ pub(super) fn request_without_outputs<'a>(
             None => drop(here(&typed).map(|value| arguments.insert(typed.clone(), value))),
         }
     }
+    let proxies = proxy::variables(&context.file().proxies, |name| arguments.contains_key(name));
+    arguments.extend(proxies);
     let is_inline = arguments.get("BUILDKIT_INLINE_CACHE").is_some_and(|value| value == "1");
     let epoch = arguments.get("SOURCE_DATE_EPOCH").cloned().or_else(|| here("SOURCE_DATE_EPOCH"));
     Ok(BuildRequest {

@@ -1,5 +1,6 @@
 //! Commands about images, one file each.
 
+pub mod copy;
 pub mod history;
 pub mod import;
 pub mod inspect;
@@ -25,6 +26,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// All of them.
 pub const COMMANDS: &[Command] = &[
+    copy::COMMAND,
     history::COMMAND,
     import::COMMAND,
     inspect::COMMAND,

@@ -3,10 +3,12 @@
 //!
 //! What lies below a manifest goes before it, since a registry takes none whose blobs it does not have.
 
+pub(crate) mod files;
 pub(crate) mod registry;
+pub(crate) mod store;
 
 use crate::error::{Error, Result};
-use crate::image::send::send_all;
+use crate::image::send::{AT_ONCE, send_all};
 use mica_image::{
     Descriptor, Document, Manifest, ManifestDocument, Promise, PromisedReader, media_type_of, parse_parcel,
 };
@@ -114,7 +116,7 @@ impl<'a> Carriage<'a> {
     fn carry_blobs(&self, manifest: &Manifest) -> Result<()> {
         let parts = parts(manifest)?;
         let send = |number: usize| self.taker.take_blob(&parts[number], self.giver).map(|()| true);
-        send_all(parts.len(), &send).map(drop)
+        send_all(parts.len(), AT_ONCE, &send).map(drop)
     }
 
     fn manifest(&self, listed: &Descriptor) -> Result<Parcel> {

@@ -8,6 +8,7 @@ use crate::command::container::definition::{
 };
 use crate::command::image;
 use crate::context::Context;
+use crate::proxy;
 use crate::report::Failure;
 use mica_api::types::container::{ContainerConfig, CreateRequest};
 use mica_api::types::host_config::{HostConfig, SHM_SIZE_DEFAULT};
@@ -78,8 +79,12 @@ fn config(matches: &Matches, context: &Context<'_>) -> Result<ContainerConfig, F
         streams => streams.iter().any(|typed| typed == stream),
     };
     let is_interactive = matches.on("interactive");
-    let environment =
-        variables::environment(&matches.list("env-file"), &matches.list("env"), &context.config.environment)?;
+    let mut typed = matches.list("env");
+    let names: Vec<String> =
+        typed.iter().map(|pair| pair.split('=').next().unwrap_or_default().to_owned()).collect();
+    let proxies = proxy::variables(&context.file().proxies, |name| names.iter().any(|own| own == name));
+    typed.extend(proxies.into_iter().map(|(name, value)| format!("{name}={value}")));
+    let environment = variables::environment(&matches.list("env-file"), &typed, &context.config.environment)?;
     let labels = variables::labels(&matches.list("label-file"), &matches.list("label"))?;
     let attach_stdin = attaches("stdin", is_interactive);
     let mut config = ContainerConfig {
