@@ -392,3 +392,26 @@ fn privileged_a_build_goes_on_while_others_tidy() {
     });
     build.success();
 }
+
+/// What commands find around them is what docker's builder gives them.
+#[test]
+#[ignore = "needs root"]
+fn privileged_commands_find_what_dockers_builder_gives_them() {
+    let world = World::with_busybox();
+    let dockerfile = "FROM busybox\nARG A=b\nENV C=d\nRUN env | grep -v -e SHLVL -e PWD -e OLDPWD | sort; id; umask; hostname; pwd\n\
+        ENV HOSTNAME=mine\nRUN echo named $HOSTNAME\n";
+    let told = build(&world, dockerfile, &[]).success().stderr();
+    // `#STEP SECONDS TEXT`
+    let lines: Vec<&str> = told
+        .lines()
+        .filter_map(|line| {
+            let mut parts = line.splitn(3, ' ').skip(1);
+            parts.next()?.parse::<f64>().ok()?;
+            parts.next()
+        })
+        .collect();
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let root = "uid=0(root) gid=0(root) groups=0(root)";
+    let expected = ["A=b", "C=d", "HOME=/root", path, root, "0022", "buildkitsandbox", "/", "named mine"];
+    assert_eq!(lines, expected, "{told}");
+}

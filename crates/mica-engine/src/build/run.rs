@@ -49,6 +49,10 @@ impl Builder<'_> {
             .container
             .with_mounts(&mounts.document()?)
             .map_err(|source| RuntimeError::Plan { source })?;
+        if !step.environment.iter().any(|entry| entry.starts_with("HOSTNAME=")) {
+            // Containers have it, commands of docker's builder do not.
+            plan.container = plan.container.without_variable("HOSTNAME");
+        }
         plan.log = LogPlan::default();
         plan.events = None;
         plan.after_exit = None;

@@ -187,6 +187,13 @@ impl ContainerPlan {
         Ok(self)
     }
 
+    /// The same with the first process not having a variable.
+    #[must_use]
+    pub fn without_variable(mut self, name: &str) -> Self {
+        self.process.environment.retain(|entry| entry.split('=').next() != Some(name));
+        self
+    }
+
     /// The capabilities that the first process can ever gain, as a mask.
     pub fn bounding_set(&self) -> u64 {
         self.process.bounding_set()
