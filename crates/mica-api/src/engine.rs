@@ -129,7 +129,7 @@ pub trait Engine: Sync {
     /// Lists, newest first.
     fn image_list(&self, options: &ImageListOptions) -> Result<Vec<ImageSummary>>;
     /// Everything about one.
-    fn image_inspect(&self, reference: &str) -> Result<ImageInspect>;
+    fn image_inspect(&self, reference: &str, platform: &str) -> Result<ImageInspect>;
     /// How it was made, newest step first.
     fn image_history(&self, reference: &str) -> Result<Vec<HistoryEntry>>;
     /// Gives a further name.

@@ -329,7 +329,7 @@ impl Engine for FakeEngine {
         self.prepared.answer("image_list", &[options])
     }
 
-    fn image_inspect(&self, reference: &str) -> Result<ImageInspect> {
+    fn image_inspect(&self, reference: &str, _platform: &str) -> Result<ImageInspect> {
         self.note(format!("inspect image {reference}"));
         self.prepared
             .answer("image_inspect", &[&reference])

@@ -22,8 +22,16 @@ use std::time::Duration;
 
 /// What each version of the store adds to the one before it, the first one to nothing. A step that
 /// was in a release is never changed: what comes later is a step of its own at the end.
-const STEPS: &[&str] =
-    &[TABLES, VOLUMES, crate::build::TABLES, ID_RANGES, NETWORKS, REGISTRY_TABLES, INDEX_TABLES];
+const STEPS: &[&str] = &[
+    TABLES,
+    VOLUMES,
+    crate::build::TABLES,
+    ID_RANGES,
+    NETWORKS,
+    REGISTRY_TABLES,
+    INDEX_TABLES,
+    crate::image::variant::TABLES,
+];
 
 /// Version of a store after all steps; a store with a higher one is refused.
 const FORMAT_VERSION: i64 = STEPS.len() as i64;

@@ -223,8 +223,8 @@ impl Engine for LocalEngine {
         Ok(self.local.list_images(options)?)
     }
 
-    fn image_inspect(&self, reference: &str) -> Result<ImageInspect> {
-        Ok(self.local.inspect_image(reference)?)
+    fn image_inspect(&self, reference: &str, platform: &str) -> Result<ImageInspect> {
+        Ok(self.local.inspect_image(reference, platform)?)
     }
 
     fn image_history(&self, reference: &str) -> Result<Vec<HistoryEntry>> {

@@ -126,7 +126,7 @@ fn temporary(bytes: &[u8]) -> File {
 #[ignore = "needs root"]
 fn privileged_the_embedded_image_is_a_stack_of_two() {
     let store = Store::with_hello();
-    let image = store.engine.image_inspect("hello").unwrap();
+    let image = store.engine.image_inspect("hello", "").unwrap();
     assert_eq!((image.repo_tags, image.layer_paths.len()), (vec!["hello:latest".to_owned()], 2));
     assert!(Path::new(&image.layer_paths[1]).join("hello").is_file());
     let again = store.engine.image_pull(&wish("hello:latest"), &|_| {}).unwrap();
@@ -149,7 +149,7 @@ fn privileged_what_is_saved_loads_as_the_same_image() {
     );
     assert_eq!(loaded[0].id, id);
     assert_eq!(other.layer_count(), 3, "shared layers are there once");
-    let layers = |store: &Store| store.engine.image_inspect("stack:v1").unwrap().root_fs.layers;
+    let layers = |store: &Store| store.engine.image_inspect("stack:v1", "").unwrap().root_fs.layers;
     assert_eq!(layers(&store), layers(&other));
 }
 
@@ -174,9 +174,9 @@ fn privileged_a_failed_load_leaves_nothing() {
 #[ignore = "needs root"]
 fn privileged_a_commit_has_a_parent_and_its_own_layer() {
     let store = Store::with_hello();
-    let hello = store.engine.image_inspect("hello").unwrap();
+    let hello = store.engine.image_inspect("hello", "").unwrap();
     let id = store.child("hello", "more", "stack:v1");
-    let image = store.engine.image_inspect(&id).unwrap();
+    let image = store.engine.image_inspect(&id, "").unwrap();
     assert_eq!((image.parent, image.layer_paths.len()), (hello.id.clone(), 3));
     let history = store.engine.image_history("stack:v1").unwrap();
     assert_eq!((history[0].id.as_str(), history[1].id.as_str()), (id.as_str(), hello.id.as_str()));
@@ -191,7 +191,7 @@ fn privileged_a_commit_of_nothing_adds_no_layer() {
     let store = Store::with_hello();
     let container = store.create("idle", "hello");
     let id = store.commit(&container, "");
-    let image = store.engine.image_inspect(&id).unwrap();
+    let image = store.engine.image_inspect(&id, "").unwrap();
     assert_eq!(image.layer_paths.len(), 2);
     assert_eq!(store.engine.image_history(&id).unwrap()[0].size, 0);
 }
@@ -207,8 +207,8 @@ fn privileged_a_middle_image_goes_by_force_and_its_child_stays_whole() {
     let force = ImageRemoveOptions { force: true, ..ImageRemoveOptions::default() };
     let removed = store.engine.image_remove(&middle, force).unwrap();
     assert_eq!(removed, [ImageDelete::Deleted(middle)], "its layer has another user");
-    let image = store.engine.image_inspect(&top).unwrap();
-    assert_eq!(image.parent, store.engine.image_inspect("hello").unwrap().id);
+    let image = store.engine.image_inspect(&top, "").unwrap();
+    assert_eq!(image.parent, store.engine.image_inspect("hello", "").unwrap().id);
     assert!(image.layer_paths.iter().all(|path| Path::new(path).is_dir()));
 }
 
@@ -257,7 +257,7 @@ fn privileged_import_and_export_are_flat() {
         platform: String::new(),
     };
     store.engine.image_import(request).unwrap();
-    let image = store.engine.image_inspect("flat").unwrap();
+    let image = store.engine.image_inspect("flat", "").unwrap();
     assert_eq!((image.comment.as_str(), image.layer_paths.len()), ("Imported from -", 1));
     let container = store.create("box", "flat");
     let mut archive = Vec::new();

@@ -56,16 +56,24 @@ fn end_everywhere(signal: &str) {
     };
     for number in moments(count) {
         println!("the build is ended by {signal} at system call {number} of {count}");
-        let world = World::with_busybox();
-        let directory = context(&world, STEPS);
-        let inject = format!("inject=all:signal={signal}:when={number}");
-        let strace = ["-qq", "-o", "/dev/null", "-e", &inject];
-        let words = ["build", "-t", "built", "--network", "none", "."];
-        // Builds differ a little from run to run, so some end by themselves.
-        drop(world.invoke_by("strace", &strace, words).directory(directory).run());
-        check_next(&world);
-        world.close();
+        // Each thread has a network of its own, and so room for the default networks of many worlds.
+        std::thread::scope(|scope| {
+            let ended = scope.spawn(|| end_at(signal, number)).join();
+            assert!(ended.is_ok(), "see above");
+        });
     }
+}
+
+fn end_at(signal: &str, number: usize) {
+    let world = World::with_busybox();
+    let directory = context(&world, STEPS);
+    let inject = format!("inject=all:signal={signal}:when={number}");
+    let strace = ["-qq", "-o", "/dev/null", "-e", &inject];
+    let words = ["build", "-t", "built", "--network", "none", "."];
+    // Builds differ a little from run to run, so some end by themselves.
+    drop(world.invoke_by("strace", &strace, words).directory(directory).run());
+    check_next(&world);
+    world.close();
 }
 
 #[test]

@@ -107,6 +107,66 @@ fn privileged_the_store_names_the_image_of_this_machine_and_directories_have_all
     build(&world, CROSS, &["--annotation", "a"]).failure().stderr_contains("key=value");
 }
 
+/// A name that stands for several images: each is found by its platform, and all go with the name.
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_name_in_the_store_stands_for_the_images_of_all_platforms() {
+    let world = World::with_busybox();
+    let both = ["--platform", "linux/amd64,linux/arm64"];
+    build(&world, CROSS, &both).success();
+    let architecture = |name: &str, platform: &str| {
+        let words = ["image", "inspect", "--platform", platform, "-f", "{{.Architecture}} {{.Id}}", name];
+        let told = world.mica(words).success().line();
+        let (architecture, id) = told.split_once(' ').unwrap();
+        (architecture.to_owned(), id.to_owned())
+    };
+    assert_eq!(world.inspect("built", "{{.Architecture}}"), "amd64");
+    let (own, other) = (architecture("built", "linux/amd64"), architecture("built", "arm64"));
+    assert_eq!((&own.0[..], &other.0[..]), ("amd64", "arm64"));
+    world.mica(["image", "inspect", "--platform", "linux/s390x", "built"]).failure().stderr_contains("s390x");
+    // One row, nothing dangling, and nothing that a pruning takes.
+    world.mica(["images", "-q", "--no-trunc", "built"]).success().stdout_is(&format!("{}\n", own.1));
+    world.mica(["images", "-q", "-f", "dangling=true"]).success().stdout_is("");
+    world.mica(["image", "prune", "-f"]).success();
+    // Another name stands for the same; a base for another platform is found by it.
+    world.mica(["tag", "built", "again:1"]).success();
+    assert_eq!(architecture("again:1", "linux/arm64"), other);
+    let on_both = "FROM again:1\nCOPY Dockerfile /more\n";
+    let directory = context(&world, on_both);
+    world.invoke([&["build", "-t", "onto"], &both[..], &["."]].concat()).directory(directory).run().success();
+    assert_eq!(architecture("onto", "linux/arm64").0, "arm64");
+    // The archive has an index with both, and one of them alone where that is asked for.
+    let archive = world.scratch().join("saved.tar");
+    world.mica(["save", "-o", archive.to_str().unwrap(), "built"]).success();
+    let layout = unpacked(&archive);
+    let top: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let index = document(&layout, &top["manifests"][0]);
+    let platforms: Vec<_> = index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["platform"]["architecture"].clone())
+        .collect();
+    assert_eq!(platforms, ["amd64", "arm64"]);
+    let fresh = World::new();
+    for (platform, expected) in [("linux/arm64", &other), ("linux/amd64", &own)] {
+        fresh.mica(["load", "--platform", platform, "-i", archive.to_str().unwrap()]).success();
+        assert_eq!(fresh.inspect("built", "{{.Id}}"), expected.1);
+    }
+    world.mica(["save", "--platform", "linux/arm64", "-o", archive.to_str().unwrap(), "built"]).success();
+    fresh.mica(["load", "--platform", "linux/arm64", "-i", archive.to_str().unwrap()]).success();
+    assert_eq!(fresh.inspect("built", "{{.Architecture}}"), "arm64");
+    // All of it goes with the last name.
+    world.mica(["rmi", "built"]).success().stdout_lacks(&other.1);
+    world.mica(["rmi", "onto"]).success();
+    world.mica(["rmi", "again:1"]).success().stdout_contains(&other.1);
+    world.mica(["image", "inspect", &other.1]).failure();
+    // A build for one platform takes the name for itself.
+    build(&world, CROSS, &both).success();
+    build(&world, CROSS, &[]).success();
+    world.mica(["image", "inspect", "--platform", "linux/arm64", "built"]).failure();
+}
+
 #[test]
 #[ignore = "needs root"]
 fn privileged_programs_of_another_platform_need_an_emulator() {

@@ -25,6 +25,9 @@ impl Builder<'_> {
         let platform = platform.filter(|text| !text.is_empty());
         let Some(here) = here else { return self.pull_image(name, platform) };
         let Some(wanted) = platform else { return Ok(here) };
+        if let Ok(found) = self.local.image_for(name, wanted) {
+            return Ok(found);
+        }
         match check_platform(name, &self.local.image_config(&here)?, wanted) {
             Ok(()) => Ok(here),
             // What was never in a registry is not looked for there.

@@ -10,6 +10,7 @@ use crate::image::import::missing;
 use crate::image::load::wanted_platform;
 use crate::image::record::ImageRecord;
 use crate::image::register::{Fresh, NewRecord, check_depth};
+use crate::image::variant;
 use mica_api::types::build::{BuildCacheTarget, BuildEvent, BuildOutcome};
 use mica_build::image::{Config, Image};
 use mica_image::{History, ImageConfig, NewImage, Platform};
@@ -51,6 +52,7 @@ pub(super) fn export(made: &[Made<'_>], names: &[Reference]) -> Result<BuildOutc
         for (index, finished) in finished.iter().enumerate() {
             finished.store(if index == own { names } else { &[] })?;
         }
+        name_all(&finished, names, &chosen.config)?;
         builder.note(step, format!("writing image {id}"));
         for name in names {
             builder.note(step, format!("naming to {name}"));
@@ -61,6 +63,27 @@ pub(super) fn export(made: &[Made<'_>], names: &[Reference]) -> Result<BuildOutc
     let digest = written.map_or_else(|| id.clone(), |digest| digest.to_string());
     let names = names.iter().map(Reference::familiar).collect();
     Ok(BuildOutcome { image_id: id, digest, names })
+}
+
+/// Has the names stand for the images of all platforms, if there are several.
+fn name_all(finished: &[Finished<'_, '_>], names: &[Reference], own: &ImageConfig) -> Result<()> {
+    let Some(local) = finished.first().map(|first| first.builder.local) else { return Ok(()) };
+    let images: Vec<Digest> = match finished.len() {
+        1 => Vec::new(),
+        _ => finished.iter().map(|finished| *finished.config.id()).collect(),
+    };
+    for name in names {
+        let name = name.to_string();
+        if variant::of_name(&local.database(), &name)? == images {
+            continue;
+        }
+        local.database().write(|transaction| match ImageRecord::has_name(transaction, &name, own.id())? {
+            true => variant::give(transaction, &name, &images),
+            // Somebody has given it to another image meanwhile.
+            false => Ok(()),
+        })?;
+    }
+    Ok(())
 }
 
 /// Keeps the steps for other stores, where that was asked for.

@@ -45,9 +45,8 @@ impl Local {
         id: ContainerId,
         stage: Stage,
     ) -> Result<Created> {
-        let image = ImageRecord::find(&self.database(), &request.config.image)?;
+        let image = self.image_for(&request.config.image, &request.platform)?;
         let image_config = self.image_config(&image)?;
-        check_platform(&request.platform, &image_config)?;
         let (definition, warnings) = self.define(request, &image, &image_config, &id)?;
         let places = self.wished_places(request, &definition.host_config.network_mode, &id)?;
         let now = Timestamp::from(std::time::SystemTime::now());
@@ -275,25 +274,6 @@ fn made_up_name(attempt: u32) -> String {
     let name =
         if attempt < 6 { ContainerName::generate(random) } else { ContainerName::generate_numbered(random) };
     name.as_str().to_owned()
-}
-
-fn check_platform(wanted: &str, image: &ImageConfig) -> Result<()> {
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let mut parts = wanted.split('/');
-    let os = parts.next().unwrap_or_default();
-    let architecture = parts.next().unwrap_or(image.architecture());
-    if os == image.os() && architecture == image.architecture() {
-        return Ok(());
-    }
-    Err(Error::NoSuchImage {
-        reference: format!(
-            "image with platform {wanted} (the one here is {}/{})",
-            image.os(),
-            image.architecture()
-        ),
-    })
 }
 
 /// The wishes win; what they leave open comes from the image.

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 
 impl Local {
     /// Everything about one image.
-    pub(crate) fn inspect_image(&self, reference: &str) -> Result<ImageInspect> {
-        let image = ImageRecord::find(&self.database(), reference)?;
+    pub(crate) fn inspect_image(&self, reference: &str, platform: &str) -> Result<ImageInspect> {
+        let image = self.image_for(reference, platform)?;
         let config = self.image_config(&image)?;
         let names = Catalogue::read(self)?;
         let familiar = |digested: bool| {

@@ -3,6 +3,7 @@
 use crate::Local;
 use crate::error::{Error, Result};
 use crate::image::record::{ImageRecord, LayerRecord};
+use crate::image::variant;
 use mica_api::types::image::{ImageListOptions, ImageSummary};
 use mica_model::{Digest, Filters, Reference, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -80,6 +81,8 @@ pub(crate) struct Catalogue {
     names: HashMap<Digest, Vec<Name>>,
     /// Images that have children.
     parents: HashSet<Digest>,
+    /// Images that belong to the name of another, for other platforms.
+    variants: HashSet<Digest>,
 }
 
 impl Catalogue {
@@ -93,7 +96,8 @@ impl Catalogue {
             }
         }
         let parents = images.iter().filter_map(|image| image.parent).collect();
-        Ok(Self { images, names, parents })
+        let variants = variant::all(&database)?;
+        Ok(Self { images, names, parents, variants })
     }
 
     pub(crate) fn names_of(&self, id: &Digest) -> &[Name] {
@@ -114,9 +118,10 @@ impl Catalogue {
         self.images.iter().find(|image| image.id == *id)
     }
 
-    /// Whether it has a name or no children: what `images` shows without `-a`.
+    /// Whether it has a name, or no children and belongs to nothing: what `images` shows without `-a`.
     pub(crate) fn is_top_level(&self, image: &ImageRecord) -> bool {
-        !self.names_of(&image.id).is_empty() || !self.parents.contains(&image.id)
+        let id = &image.id;
+        !self.names_of(id).is_empty() || !self.parents.contains(id) && !self.variants.contains(id)
     }
 
     /// How many images have each layer.

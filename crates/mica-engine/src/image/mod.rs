@@ -25,3 +25,4 @@ pub(crate) mod tag;
 pub(crate) mod tidy;
 pub(crate) mod transfer;
 pub(crate) mod tree;
+pub(crate) mod variant;

@@ -122,6 +122,13 @@ impl ImageRecord {
         Ok(text.and_then(|id| id.parse().ok()))
     }
 
+    /// Whether a canonical name is that of an image.
+    pub(crate) fn has_name(transaction: &Transaction<'_>, name: &str, id: &Digest) -> Result<bool> {
+        let sql = "SELECT 1 FROM name WHERE reference = ?1 AND image_id = ?2";
+        let found = transaction.query_row(sql, [name, &id.to_string()], |_| Ok(())).optional();
+        Ok(found.map_err(query)?.is_some())
+    }
+
     /// All names with the image they name, in order.
     pub(crate) fn names(database: &Database) -> Result<Vec<(String, Digest)>> {
         database.read(|connection| {

@@ -7,6 +7,7 @@ use crate::container::record::Record;
 use crate::database::query;
 use crate::error::{Error, Result};
 use crate::image::record::ImageRecord;
+use crate::image::variant;
 use crate::{Local, events};
 use mica_api::types::image::{ImageDelete, ImageRemoveOptions};
 use mica_model::{Digest, Reference};
@@ -54,6 +55,10 @@ impl Local {
             Plan::Untag(names) => names,
             Plan::Delete => &links.names,
         };
+        let mut others = Vec::new();
+        for name in names {
+            others.extend(variant::of_name(&self.database(), name)?);
+        }
         let done = self.database().write(|transaction| {
             if Links::read(transaction, &image.id).map_err(query)? != *links {
                 return Ok(false);
@@ -83,7 +88,18 @@ impl Local {
             let unused = self.unused_layers(&image.layers)?;
             removed.extend(unused.iter().rev().map(|layer| ImageDelete::Deleted(layer.diff_id.to_string())));
         }
+        others.retain(|other| *other != image.id);
+        self.remove_variants(&others, &mut removed)?;
         Ok(Some(removed))
+    }
+
+    /// Deletes the images of other platforms that belonged to names which are gone, if nothing else has them.
+    fn remove_variants(&self, images: &[Digest], removed: &mut Vec<ImageDelete>) -> Result<()> {
+        let needed = variant::all(&self.database())?;
+        for id in images.iter().filter(|id| !needed.contains(*id)) {
+            self.remove_parents(Some(*id), removed)?;
+        }
+        Ok(())
     }
 
     /// Deletes ancestors that have no name, no other child and no container.
@@ -91,7 +107,8 @@ impl Local {
         while let Some(id) = next {
             let Some(image) = ImageRecord::by_id(&self.database(), &id)? else { return Ok(()) };
             let links = self.database().read(|connection| Links::read(connection, &id))?;
-            if links != Links::default() {
+            // One that belongs to a name for its platform is needed as one with a name is.
+            if links != Links::default() || variant::all(&self.database())?.contains(&id) {
                 return Ok(());
             }
             let Some(more) = self.carry_out(&image, &links, &Plan::Delete)? else { return Ok(()) };

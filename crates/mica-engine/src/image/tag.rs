@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::image::record::ImageRecord;
+use crate::image::variant;
 use crate::{Local, events};
 use mica_model::{Reference, Timestamp};
 
@@ -9,16 +10,22 @@ impl Local {
     /// Gives the image `source` the name `target`, which may have named another one.
     pub(crate) fn tag_image(&self, source: &str, target: &str) -> Result<()> {
         let name = parse_target(target)?;
-        let (image, source_name) = ImageRecord::find_with_name(&self.database(), source)?;
-        let index = match source_name {
-            Some(name) => ImageRecord::index_of_name(&self.database(), &name)?,
-            None => None,
+        let (image, named) = ImageRecord::find_with_name(&self.database(), source)?;
+        let (index, variants) = match named {
+            Some(named) => {
+                let database = self.database();
+                (ImageRecord::index_of_name(&database, &named)?, variant::of_name(&database, &named)?)
+            }
+            None => (None, Vec::new()),
         };
         let now = Timestamp::from(std::time::SystemTime::now());
         self.database().write(|transaction| {
             image.check_exists(transaction)?;
             ImageRecord::give_name(transaction, &name.to_string(), &image.id, now)?;
-            index.map_or(Ok(()), |index| ImageRecord::give_index(transaction, &name.to_string(), &index))
+            if let Some(index) = &index {
+                ImageRecord::give_index(transaction, &name.to_string(), index)?;
+            }
+            variant::give(transaction, &name.to_string(), &variants)
         })?;
         self.database().make_durable()?;
         self.events.append(&events::image("tag", &image.id.to_string(), &name.familiar()));

@@ -102,7 +102,7 @@ fn container(engine: &dyn Engine, reference: &str, is_sized: bool) -> Result<Val
 }
 
 fn image(engine: &dyn Engine, reference: &str) -> Result<Value, Error> {
-    to_value(&engine.image_inspect(reference)?)
+    to_value(&engine.image_inspect(reference, "")?)
 }
 
 fn volume(engine: &dyn Engine, name: &str) -> Result<Value, Error> {

@@ -121,17 +121,13 @@ fn fetch(definition: &Definition, context: &Context<'_>) -> Result<(), Failure> 
     pulled.map(drop).map_err(Failure::launch)
 }
 
-/// How the engine says that an image is here, but not for the platform that is asked for.
-const OTHER_PLATFORM: &str = "image with platform";
-
 /// Something else may be missing too, such as the container whose network is to be joined.
 fn is_image_missing(error: &Error, definition: &Definition, engine: &dyn Engine) -> bool {
     let is_missing = |error: &Error| error.kind == ErrorKind::NotFound;
+    let request = &definition.request;
     // That there is one for another platform does not help either.
-    let is_foreign = !definition.request.platform.is_empty() && error.message.contains(OTHER_PLATFORM);
-    is_missing(error)
-        && (is_foreign
-            || engine.image_inspect(&definition.request.config.image).is_err_and(|error| is_missing(&error)))
+    let is_here = || engine.image_inspect(&request.config.image, &request.platform);
+    is_missing(error) && is_here().is_err_and(|error| is_missing(&error))
 }
 
 fn with_tag(image: &str) -> String {
