@@ -103,7 +103,11 @@ impl Config {
     /// Sets a variable where it stands, or as the last one.
     pub fn set_variable(&mut self, name: &str, value: &str) {
         let entry = format!("{name}={value}");
-        match self.env.iter_mut().find(|known| known.split('=').next() == Some(name)) {
+        let is_same = |known: &&mut String| match known.strip_prefix(name) {
+            Some(rest) => rest.is_empty() || rest.starts_with('='),
+            None => false,
+        };
+        match self.env.iter_mut().find(is_same) {
             Some(known) => *known = entry,
             None => self.env.push(entry),
         }
