@@ -31,6 +31,9 @@ pub struct BakeFile {
     pub text: String,
 }
 
+/// The text of a further file by its path; nothing if it cannot be read.
+pub type Others<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// What decides the values of variables beside the files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -113,12 +116,20 @@ impl Bake {
     /// When a file is not well formed, or a variable or group has no value. What is wrong with a target is told when
     /// it is asked for.
     pub fn read(files: &[BakeFile], settings: &Settings) -> Result<Self, BakeError> {
+        Self::read_with(files, settings, &|_| None)
+    }
+
+    /// The same, where compose files may name further ones.
+    ///
+    /// # Errors
+    /// The same, and when one that is named cannot be read.
+    pub fn read_with(files: &[BakeFile], settings: &Settings, others: Others<'_>) -> Result<Self, BakeError> {
         let mut definitions = definition::Definitions::default();
         let mut variables = compose::read_dotenv(&settings.dotenv);
         variables.extend(settings.variables.clone());
         for file in files {
             match Language::of(file) {
-                Language::Compose => compose::add(file, &variables, &mut definitions)?,
+                Language::Compose => compose::add(file, (&variables, others), &mut definitions)?,
                 Language::Hcl => definitions.add_hcl(file)?,
                 Language::Json => definitions.add_json(file)?,
             }

@@ -73,8 +73,11 @@ fn options_above(file: &Dockerfile) -> BTreeMap<Position, CheckOptions> {
         std::iter::once((stage.span.start, &stage.comments)).chain(inner)
     });
     let outer = file.global_arguments.iter().map(|one| (one.span.start, &one.comments));
+    // The directive of the file is no comment.
+    let directive = file.directives.check.as_ref().map(|check| check.span.start.line);
     let said = |comments: &Vec<Word>| {
-        let mut options = comments.iter().filter_map(|comment| {
+        let own = comments.iter().filter(|comment| Some(comment.span.start.line) != directive);
+        let mut options = own.filter_map(|comment| {
             let (name, value) = comment.value.split_once('=')?;
             name.trim().eq_ignore_ascii_case("check").then(|| value.trim().to_owned())
         });

@@ -34,6 +34,12 @@ pub enum SolveError<E> {
 }
 
 impl<E> SolveError<E> {
+    /// An instruction where it cannot be.
+    pub(crate) fn unexpected(name: &str, span: Span) -> Self {
+        let message = format!("{name} is not expected here");
+        Self::Wrong { problem: PlanProblem::Instruction { message }, span: Some(span) }
+    }
+
     pub(crate) fn language(error: ParseError) -> Self {
         let (problem, span) = placed(error);
         Self::Wrong { problem, span }

@@ -3,6 +3,7 @@
 mod copy;
 mod metadata;
 mod run;
+mod together;
 
 use crate::dockerfile::mount::Mount;
 use crate::dockerfile::{Environment, Inherited, Instruction, Kind, Scope, Span, parse_trigger};
@@ -24,6 +25,7 @@ pub(crate) enum Standing {
 }
 
 /// A stage that has begun.
+#[derive(Clone)]
 pub(crate) struct StageRun<'a> {
     pub(crate) index: usize,
     plan: &'a Plan<'a>,
@@ -75,7 +77,7 @@ impl<'a> StageRun<'a> {
                     return Ok(Standing::Waiting(stage));
                 }
             }
-            self.apply(site, &instruction, &mounts)?;
+            self.apply_with_companions(site, &instruction, &mounts)?;
         }
         if self.index == self.plan.target {
             let labels = self.plan.options.labels.clone();
@@ -200,8 +202,7 @@ impl<'a> StageRun<'a> {
     ) -> Result<(), SolveError<W::Error>> {
         match &instruction.kind {
             Kind::Run(run) => self.run(site, instruction, (run, mounts)),
-            Kind::Copy(copy) => self.copy(site, instruction, copy),
-            Kind::Add(add) => self.add(site, instruction, add),
+            Kind::Copy(_) | Kind::Add(_) => self.copy(site, instruction),
             Kind::Workdir(word) => self.workdir(site, instruction, &word.value),
             _ => self.metadata(instruction),
         }
@@ -240,25 +241,7 @@ impl<'a> StageRun<'a> {
         work: impl FnOnce(StepNumber) -> Result<Change, W::Error>,
     ) -> Result<(), SolveError<W::Error>> {
         let number = self.announce(site, &step.shown);
-        let failed = |source| site.failed(number, (step.shown.clone(), step.span), source);
-        if !self.plan.is_uncached(self.index) {
-            for key in keys {
-                if let Some(change) = site.worker.find(key).map_err(failed)? {
-                    site.tell(number, News::Cached);
-                    self.add_change(&change, step.created_by);
-                    return Ok(());
-                }
-            }
-        }
-        if site.is_cancelled() {
-            site.tell(number, News::Failed(None));
-            return Err(SolveError::Cancelled);
-        }
-        let change = work(number).map_err(failed)?;
-        for key in keys {
-            site.worker.keep(key, &change, &step.shown).map_err(failed)?;
-        }
-        site.tell(number, News::Done);
+        let change = settle(site, (number, &step), (self.plan.is_uncached(self.index), keys), work)?;
         self.add_change(&change, step.created_by);
         Ok(())
     }
@@ -286,6 +269,33 @@ impl<'a> StageRun<'a> {
     pub(crate) fn config(&self) -> &Config {
         &self.image.config
     }
+}
+
+/// Looks a step that was told of up by its keys, or does it.
+fn settle<W: Worker>(
+    site: &Site<'_, W>,
+    (number, step): (StepNumber, &Step),
+    (is_uncached, keys): (bool, &[Digest]),
+    work: impl FnOnce(StepNumber) -> Result<Change, W::Error>,
+) -> Result<Change, SolveError<W::Error>> {
+    let failed = |source| site.failed(number, (step.shown.clone(), step.span), source);
+    for key in keys {
+        let found = if is_uncached { site.worker.find_fresh(key) } else { site.worker.find(key) };
+        if let Some(change) = found.map_err(failed)? {
+            site.tell(number, News::Cached);
+            return Ok(change);
+        }
+    }
+    if site.is_cancelled() {
+        site.tell(number, News::Failed(None));
+        return Err(SolveError::Cancelled);
+    }
+    let change = work(number).map_err(failed)?;
+    for key in keys {
+        site.worker.keep(key, &change, &step.shown).map_err(failed)?;
+    }
+    site.tell(number, News::Done);
+    Ok(change)
 }
 
 /// A step that changes files.

@@ -212,6 +212,16 @@ pub trait Worker: Sync {
     /// When the store cannot be read.
     fn find(&self, key: &Digest) -> Result<Option<Change>, Self::Error>;
 
+    /// What a step of this key did, if it was done for the same command: then it need not be done again even if nothing
+    /// that was done before counts. Else it is to be done now.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn find_fresh(&self, key: &Digest) -> Result<Option<Change>, Self::Error> {
+        let _ = key;
+        Ok(None)
+    }
+
     /// Remembers what a step of this key did.
     ///
     /// # Errors

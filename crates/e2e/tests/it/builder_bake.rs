@@ -1,6 +1,6 @@
 //! `mica bake`: files describe many builds, which are done at the same time.
 
-use e2e::{Output, World};
+use e2e::{DockerRegistry, Output, World};
 use std::fs;
 use std::path::PathBuf;
 
@@ -246,4 +246,49 @@ target "part" {
         .failure()
         .stderr_contains("absent.hcl not found in");
     bake(&world, &local, &[&format!("file://{}/absent", repository.display())]).failure();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_results_are_pushed_under_their_names() {
+    if !DockerRegistry::is_installed() {
+        return;
+    }
+    let world = World::with_busybox();
+    let registry = DockerRegistry::new();
+    let names = ["one", "two"].map(|name| registry.name(&format!("team/{name}:1")));
+    let file = format!(
+        "group \"default\" {{ targets = [\"one\", \"two\"] }}\n\
+         target \"one\" {{\n dockerfile-inline = \"FROM busybox\\nRUN echo one > /name\"\n tags = [\"{}\"]\n}}\n\
+         target \"two\" {{\n dockerfile-inline = \"FROM busybox\\nRUN echo two > /name\"\n tags = [\"{}\"]\n}}\n",
+        names[0], names[1]
+    );
+    bake(&world, &[("docker-bake.hcl", &file)], &["--push"])
+        .success()
+        .stderr_contains(&format!("pushing {}", names[0]));
+    let other = World::new();
+    for (name, said) in names.iter().zip(["one\n", "two\n"]) {
+        other.mica(["run", "--rm", "--network", "none", name, "cat", "/name"]).success().stdout_is(said);
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_what_targets_share_is_done_once_even_without_a_cache() {
+    let world = World::with_busybox();
+    let target = |name: &str| {
+        format!(
+            "target \"{name}\" {{\n dockerfile-inline = \"FROM busybox\\nRUN cat /proc/sys/kernel/random/uuid > /shared\\n\
+             RUN echo {name} > /own\"\n tags = [\"{name}\"]\n}}\n"
+        )
+    };
+    let file =
+        format!("group \"default\" {{ targets = [\"one\", \"two\"] }}\n{}{}", target("one"), target("two"));
+    let shared = || {
+        bake(&world, &[("docker-bake.hcl", &file)], &["--no-cache"]).success();
+        ["one", "two"].map(|name| world.mica(["run", "--rm", name, "cat", "/shared"]).success().line())
+    };
+    let (first, second) = (shared(), shared());
+    assert_eq!((&first[0], &second[0]), (&first[1], &second[1]));
+    assert_ne!(first[0], second[0]);
 }

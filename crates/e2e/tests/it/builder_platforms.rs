@@ -1,6 +1,6 @@
 //! `mica build` for several platforms, notes on manifests, and bases out of OCI layouts.
 
-use e2e::{Output, Registry, World};
+use e2e::{DockerRegistry, Output, Registry, World};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -242,4 +242,54 @@ fn privileged_a_layout_is_a_base_and_a_source() {
     build(&world, dockerfile, &["--build-context", &absent])
         .failure()
         .stderr_contains("no such image in the layout");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_the_result_for_several_platforms_is_pushed_as_an_index() {
+    if !DockerRegistry::is_installed() {
+        return;
+    }
+    let world = World::new();
+    let registry = DockerRegistry::new();
+    let name = registry.name("team/app:1");
+    let dockerfile = "FROM scratch\nARG TARGETARCH\nCOPY Dockerfile /$TARGETARCH\n";
+    let metadata = world.scratch().join("metadata.json");
+    let directory = context(&world, dockerfile);
+    let told = metadata.to_str().unwrap();
+    let words = [
+        "build",
+        "-t",
+        &name,
+        "--push",
+        "--platform",
+        "linux/amd64,linux/arm64",
+        "--metadata-file",
+        told,
+        ".",
+    ];
+    world.invoke(words).directory(directory).run().success().stderr_contains(&format!("pushing {name}"));
+    let raw = std::process::Command::new("skopeo")
+        .args(["inspect", "--raw", "--tls-verify=false", &format!("docker://{name}")])
+        .output()
+        .unwrap();
+    let index: serde_json::Value = serde_json::from_slice(&raw.stdout).unwrap();
+    let platforms: Vec<_> = index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["platform"]["architecture"].clone())
+        .collect();
+    assert_eq!(platforms, ["amd64", "arm64"]);
+    let told: serde_json::Value = serde_json::from_slice(&fs::read(&metadata).unwrap()).unwrap();
+    assert_eq!(told["containerimage.digest"], e2e::image_archive::digest(&raw.stdout));
+    assert!(
+        world.inspect(&name, "{{.RepoDigests}}").contains(told["containerimage.digest"].as_str().unwrap())
+    );
+    // Each machine finds its own.
+    for architecture in ["amd64", "arm64"] {
+        let other = World::new();
+        other.mica(["pull", "-q", "--platform", &format!("linux/{architecture}"), &name]).success();
+        assert_eq!(other.inspect(&name, "{{.Architecture}}"), architecture);
+    }
 }

@@ -162,6 +162,13 @@ pub enum BuildCacheTarget {
     },
     /// The image itself.
     Inline,
+    /// A repository of a registry.
+    Registry {
+        /// Its name, with the tag.
+        name: String,
+        /// Whether also the steps are kept whose layers the result does not have.
+        has_all: bool,
+    },
 }
 
 /// A note on a part of the result.

@@ -1,5 +1,6 @@
 //! Compose files: each service with a `build` is a target of its name, and `default` is all of them.
 
+mod combine;
 mod dotenv;
 mod interpolate;
 #[cfg(test)]
@@ -8,7 +9,7 @@ mod tests;
 pub(super) use dotenv::read as read_dotenv;
 
 use super::definition::{Attributes, Definitions};
-use super::{BakeError, BakeFile};
+use super::{BakeError, BakeFile, Others};
 use hcl::Expression;
 use hcl::expr::ObjectKey;
 use serde_yaml_ng::{Mapping, Value};
@@ -61,13 +62,10 @@ const MAPS: &[&str] = &["args", "contexts", "extra-hosts", "labels"];
 /// Adds what a compose file says. Variables come from the environment.
 pub(super) fn add(
     file: &BakeFile,
-    variables: &BTreeMap<String, String>,
+    (variables, others): (&BTreeMap<String, String>, Others<'_>),
     definitions: &mut Definitions,
 ) -> Result<(), BakeError> {
-    let fail = |reason: String| BakeError::Syntax { file: file.name.clone(), reason };
-    let mut document: Value = serde_yaml_ng::from_str(&file.text).map_err(|error| fail(error.to_string()))?;
-    document.apply_merge().map_err(|error| fail(error.to_string()))?;
-    interpolate::all(&mut document, variables, 0).map_err(fail)?;
+    let document = combine::Combiner { variables, others }.document(file)?;
     let reader = Reader { file, variables, document: &document };
     let mut names = Vec::new();
     for (name, service) in reader.mapping("services", document.get("services"))? {

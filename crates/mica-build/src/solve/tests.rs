@@ -14,6 +14,12 @@ struct Pretender {
     kept: Mutex<HashMap<Digest, Change>>,
     failing: Option<&'static str>,
     on_build: Vec<String>,
+    /// Whether linked copies are to be on their way at the same time.
+    are_met: bool,
+    met: Mutex<usize>,
+    bell: Condvar,
+    /// What was digested.
+    digested: Mutex<Vec<String>>,
 }
 
 impl Pretender {
@@ -50,6 +56,7 @@ impl Worker for Pretender {
     }
 
     fn digest_sources(&self, step: &CopyStep) -> Result<Digest, String> {
+        lock(&self.digested).push(format!("{} for {}", step.sources.join(" "), step.destination));
         Ok(crate::cache::Key::new("sources").texts(&step.sources).finish())
     }
 
@@ -58,6 +65,17 @@ impl Worker for Pretender {
     }
 
     fn copy(&self, _: &Root, step: &CopyStep, _: StepNumber) -> Result<Change, String> {
+        if step.is_linked && self.are_met {
+            // Each waits for another one, but not for ever.
+            let mut met = lock(&self.met);
+            *met += 1;
+            self.bell.notify_all();
+            let limit = std::time::Duration::from_secs(20);
+            let waited = self.bell.wait_timeout_while(met, limit, |met| *met < 2);
+            if waited.is_ok_and(|(_, waited)| waited.timed_out()) {
+                return Err("alone".to_owned());
+            }
+        }
         self.did(format!("copy {} to {}", step.sources.join(" "), step.destination))
     }
 
@@ -175,6 +193,39 @@ fn mistakes_and_failures_end_the_build() {
         fails("ARG X\nFROM $X\n", None),
         SolveError::Wrong { problem: PlanProblem::Language(_), .. }
     ));
+}
+
+#[test]
+fn linked_copies_go_on_at_the_same_time_and_keep_their_order() {
+    let worker = Pretender { are_met: true, ..Pretender::default() };
+    let text = "FROM a\nCOPY --link x /x\nCOPY --link --chown=1:2 y /y\nCOPY z /z\n";
+    let image = build_with(&worker, text, &Options::default()).unwrap();
+    let layer = |what: &str| crate::cache::Key::new(what).finish();
+    let layers = ["copy x to /x", "copy y to /y", "copy z to /z"].map(layer);
+    assert_eq!(image.root.layers, layers);
+    let steps: Vec<&str> = image.history.iter().map(|step| step.created_by.as_str()).collect();
+    assert_eq!(steps, ["COPY x /x # buildkit", "COPY --chown=1:2 y /y # buildkit", "COPY z /z # buildkit"]);
+    // On another base they are known, and what looks at it is not.
+    build_with(&worker, &text.replace("FROM a\n", "FROM a\nRUN other\n"), &Options::default()).unwrap();
+    let again = done(&worker);
+    assert_eq!(again[3..], ["run /bin/sh -c other with PATH=/bin", "copy z to /z"]);
+}
+
+#[test]
+fn files_of_later_copies_are_digested_while_a_command_runs() {
+    let worker = Pretender { failing: Some("bad"), ..Pretender::default() };
+    let text = "FROM a\nARG D=/d\nRUN bad\nWORKDIR /w\nENV E=$D\nCOPY x $E/x\nCOPY y y\nADD https://h/z /\n";
+    build_with(&worker, text, &Options::default()).unwrap_err();
+    let mut digested = lock(&worker.digested).clone();
+    digested.sort();
+    assert!(
+        digested.iter().all(|known| ["x for /d/x", "y for /w/y"].contains(&known.as_str())),
+        "{digested:?}"
+    );
+    let worker = Pretender::default();
+    build_with(&worker, &text.replace("bad", "good"), &Options::default()).unwrap();
+    let digested = lock(&worker.digested).clone();
+    assert_eq!(digested.iter().filter(|known| *known == "x for /d/x").count(), 2);
 }
 
 #[test]

@@ -1,27 +1,71 @@
 //! `COPY` and `ADD`.
 
-use super::{StageRun, Step};
+use super::{StageRun, Step, settle};
 use crate::cache;
-use crate::dockerfile::instruction::{Add, Copy, Transfer};
-use crate::dockerfile::{Instruction, Span, Word};
-use crate::image::Config;
+use crate::dockerfile::instruction::Transfer;
+use crate::dockerfile::{Instruction, Kind, Word};
+use crate::image::{Config, Root};
 use crate::solve::{Site, SolveError};
-use crate::worker::{AddStep, CopyStep, Origin, Worker};
+use crate::worker::{AddStep, Change, CopyStep, Origin, StepNumber, Worker};
 
 impl StageRun<'_> {
+    /// `COPY` or `ADD`.
     pub(super) fn copy<W: Worker>(
         &mut self,
         site: &Site<'_, W>,
         instruction: &Instruction,
-        copy: &Copy,
     ) -> Result<(), SolveError<W::Error>> {
-        let origin = match &copy.from {
+        let step = self.copy_step(site, instruction)?;
+        let announced = self.announced(site, instruction, step);
+        self.finish_copy(site, announced)
+    }
+
+    /// What such an instruction asks for.
+    pub(super) fn copy_step<W: Worker>(
+        &self,
+        site: &Site<'_, W>,
+        instruction: &Instruction,
+    ) -> Result<CopyStep, SolveError<W::Error>> {
+        let (written, add, from) = match &instruction.kind {
+            Kind::Add(add) => (&add.transfer, Some(add), None),
+            Kind::Copy(copy) => (&copy.transfer, None, copy.from.as_ref()),
+            other => return Err(SolveError::unexpected(other.name(), instruction.span)),
+        };
+        let origin = match from {
             None => Origin::Context,
             Some(name) => self.origin(site, (&name.value, instruction))?,
         };
-        let mut step = self.transfer(&copy.transfer, origin);
-        step.with_parents = copy.parents;
-        self.transfer_step(site, instruction.span, (instruction.text.clone(), created_by(&step)), &step)
+        let mut step = self.transfer(written, origin);
+        step.with_parents = matches!(&instruction.kind, Kind::Copy(copy) if copy.parents);
+        step.add = add.map(|add| AddStep {
+            checksum: add.checksum.as_ref().map(|word| word.value.clone()),
+            keep_git_dir: add.keep_git_dir.unwrap_or(false),
+            unpack: add.unpack,
+        });
+        Ok(step)
+    }
+
+    /// Tells that a copy begins.
+    pub(super) fn announced<W: Worker>(
+        &mut self,
+        site: &Site<'_, W>,
+        instruction: &Instruction,
+        step: CopyStep,
+    ) -> Announced {
+        let (shown, created_by) = (instruction.text.clone(), created_by(&step));
+        let number = self.announce(site, &shown);
+        let text = Step { span: instruction.span, shown, created_by };
+        Announced { number, text, root: self.image.root.clone(), step }
+    }
+
+    fn finish_copy<W: Worker>(
+        &mut self,
+        site: &Site<'_, W>,
+        announced: Announced,
+    ) -> Result<(), SolveError<W::Error>> {
+        let change = announced.done(site, self.plan.is_uncached(self.index))?;
+        self.add_change(&change, announced.into_history());
+        Ok(())
     }
 
     /// The files of a named context are the first layer.
@@ -46,51 +90,13 @@ impl StageRun<'_> {
             add: None,
         };
         let span = self.plan.file.stages[self.index].span;
-        let created_by = format!("[context {name}] load from client");
-        self.transfer_step(site, span, (format!("FROM {name}"), created_by), &step)
+        let shown = format!("FROM {name}");
+        let number = self.announce(site, &shown);
+        let text = Step { span, shown, created_by: format!("[context {name}] load from client") };
+        self.finish_copy(site, Announced { number, text, root: self.image.root.clone(), step })
     }
 
-    pub(super) fn add<W: Worker>(
-        &mut self,
-        site: &Site<'_, W>,
-        instruction: &Instruction,
-        add: &Add,
-    ) -> Result<(), SolveError<W::Error>> {
-        let mut step = self.transfer(&add.transfer, Origin::Context);
-        let checksum = add.checksum.as_ref().map(|word| word.value.clone());
-        let keep_git_dir = add.keep_git_dir.unwrap_or(false);
-        step.add = Some(AddStep { checksum, keep_git_dir, unpack: add.unpack });
-        self.transfer_step(site, instruction.span, (instruction.text.clone(), created_by(&step)), &step)
-    }
-
-    fn transfer_step<W: Worker>(
-        &mut self,
-        site: &Site<'_, W>,
-        span: Span,
-        (shown, created_by): (String, String),
-        step: &CopyStep,
-    ) -> Result<(), SolveError<W::Error>> {
-        let root = self.image.root.clone();
-        let mut keys = Vec::new();
-        let by_layers = cache::of_copy_by_layers(&root, step);
-        let is_known = match by_layers.filter(|_| !self.plan.is_uncached(self.index)) {
-            Some(key) => {
-                let failed = |source| SolveError::Step { name: shown.clone(), span: Some(span), source };
-                site.worker.find(&key).map_err(failed)?.is_some()
-            }
-            None => false,
-        };
-        keys.extend(by_layers);
-        if !is_known {
-            let digest = site.worker.digest_sources(step);
-            let failed = |source| SolveError::Step { name: shown.clone(), span: Some(span), source };
-            keys.push(cache::of_copy(&root, step, &digest.map_err(failed)?));
-        }
-        let text = Step { span, shown, created_by };
-        self.change(site, text, &keys, |number| site.worker.copy(&root, step, number))
-    }
-
-    fn transfer(&self, transfer: &Transfer, origin: Origin) -> CopyStep {
+    pub(super) fn transfer(&self, transfer: &Transfer, origin: Origin) -> CopyStep {
         let text = |word: &Word| word.value.clone();
         let written = text(&transfer.destination);
         let last = written.rsplit('/').next().unwrap_or_default();
@@ -109,6 +115,42 @@ impl StageRun<'_> {
             is_linked: transfer.link,
             add: None,
         }
+    }
+}
+
+/// A copy that was told of.
+pub(super) struct Announced {
+    number: StepNumber,
+    text: Step,
+    /// What it goes onto.
+    root: Root,
+    step: CopyStep,
+}
+
+impl Announced {
+    /// Finds it done, or does it.
+    pub(super) fn done<W: Worker>(
+        &self,
+        site: &Site<'_, W>,
+        is_uncached: bool,
+    ) -> Result<Change, SolveError<W::Error>> {
+        let Self { number, text, root, step } = self;
+        let failed = |source| site.failed(*number, (text.shown.clone(), text.span), source);
+        let by_layers = cache::of_copy_by_layers(root, step);
+        let is_known = match by_layers.filter(|_| !is_uncached) {
+            Some(key) => site.worker.find(&key).map_err(failed)?.is_some(),
+            None => false,
+        };
+        let mut keys: Vec<_> = by_layers.into_iter().collect();
+        if !is_known {
+            let digest = site.worker.digest_sources(step).map_err(failed)?;
+            keys.push(cache::of_copy(root, step, &digest));
+        }
+        settle(site, (*number, text), (is_uncached, &keys), |number| site.worker.copy(root, step, number))
+    }
+
+    pub(super) fn into_history(self) -> String {
+        self.text.created_by
     }
 }
 

@@ -39,7 +39,20 @@ impl StageRun<'_> {
         }
         let root = self.image.root.clone();
         let step_text = Step { span: instruction.span, shown, created_by };
-        self.change(site, step_text, &[key.finish()], |number| site.worker.run(&root, &step, number))
+        let ahead = self.copies_ahead();
+        self.change(site, step_text, &[key.finish()], |number| {
+            if ahead.is_empty() {
+                return site.worker.run(&root, &step, number);
+            }
+            std::thread::scope(|scope| {
+                // What is wrong with one of them is told when its turn comes.
+                scope.spawn(|| {
+                    let open = ahead.iter().take_while(|_| !site.is_cancelled());
+                    open.for_each(|copy| drop(site.worker.digest_sources(copy)));
+                });
+                site.worker.run(&root, &step, number)
+            })
+        })
     }
 
     fn run_step<W: Worker>(

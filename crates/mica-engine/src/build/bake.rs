@@ -1,7 +1,7 @@
 //! Bake: what files describe, and many builds at the same time.
 
 use super::Member;
-use super::context::{Tree, lone_text};
+use super::context::{TEXT_SIZE_MAX, Tree, lone_text};
 use super::crew::{Crew, given_up};
 use super::remote::Remotes;
 use crate::error::{Error, Result};
@@ -14,6 +14,7 @@ use mica_api::types::build::{BuildEvent, BuildOutcome};
 use mica_build::bake::{Bake, BakeFile, Override, Settings};
 use mica_model::RemoteSource;
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The context that stands for another build's result.
@@ -71,9 +72,12 @@ impl Local {
     }
 
     fn read_bake(&self, request: &BakeRequest) -> Result<Bake> {
-        let mut files = match &request.remote {
-            Some(remote) => self.remote_definitions(remote)?,
-            None => Vec::new(),
+        let crew = Crew::default();
+        let proxies = request.remote.as_ref().map(|remote| remote.proxies.clone()).unwrap_or_default();
+        let remotes = Remotes::new(self, &proxies, &crew);
+        let (mut files, tree) = match &request.remote {
+            Some(remote) => remote_definitions(&remotes, remote)?,
+            None => (Vec::new(), None),
         };
         let here = request.files.iter();
         files.extend(here.map(|file| BakeFile { name: file.name.clone(), text: file.text.clone() }));
@@ -83,33 +87,12 @@ impl Local {
             command_context: request.command_context.clone(),
             local_platform: format!("linux/{}", system::architecture()),
         };
-        Ok(Bake::read(&files, &settings)?)
-    }
-
-    /// The files of another place that describe builds.
-    fn remote_definitions(&self, remote: &BakeRemote) -> Result<Vec<BakeFile>> {
-        let crew = Crew::default();
-        let remotes = Remotes::new(self, &remote.proxies, &crew);
-        let mut files = Vec::new();
-        if let Some(file) = lone_text(&remotes, &remote.address)? {
-            return Ok(vec![BakeFile { name: file.name, text: file.text }]);
-        }
-        let tree = Tree::bring(&remotes, &remote.address)?;
-        for name in &remote.names {
-            match tree.text(name)? {
-                Some(text) => files.push(BakeFile { name: name.clone(), text }),
-                None if remote.are_needed => {
-                    return Err(Error::invalid(format!("{name} not found in {}", shown_address(remote))));
-                }
-                None => {}
-            }
-        }
-        match files.is_empty() {
-            true => {
-                Err(Error::invalid(format!("couldn't find a bake definition in {}", shown_address(remote))))
-            }
-            false => Ok(files),
-        }
+        // What a file of another place names lies there, too.
+        let other = |path: &str| match &request.remote {
+            Some(_) => tree.as_ref()?.text(path).ok().flatten(),
+            None => local_text(path),
+        };
+        Ok(Bake::read_with(&files, &settings, &other)?)
     }
 
     /// Does builds, as many at the same time as there are processors.
@@ -246,6 +229,35 @@ fn shown(index: usize, build: &str, event: BuildEvent) -> BuildEvent {
         BuildEvent::Failed { step, reason } => BuildEvent::Failed { step: number(step), reason },
         other => other,
     }
+}
+
+/// The files of another place that describe builds, and what else lies there.
+fn remote_definitions(remotes: &Remotes<'_>, remote: &BakeRemote) -> Result<(Vec<BakeFile>, Option<Tree>)> {
+    if let Some(file) = lone_text(remotes, &remote.address)? {
+        return Ok((vec![BakeFile { name: file.name, text: file.text }], None));
+    }
+    let tree = Tree::bring(remotes, &remote.address)?;
+    let mut files = Vec::new();
+    for name in &remote.names {
+        match tree.text(name)? {
+            Some(text) => files.push(BakeFile { name: name.clone(), text }),
+            None if remote.are_needed => {
+                return Err(Error::invalid(format!("{name} not found in {}", shown_address(remote))));
+            }
+            None => {}
+        }
+    }
+    match files.is_empty() {
+        true => Err(Error::invalid(format!("couldn't find a bake definition in {}", shown_address(remote)))),
+        false => Ok((files, Some(tree))),
+    }
+}
+
+/// A small file of this machine that another one names.
+fn local_text(path: &str) -> Option<String> {
+    let mut text = String::new();
+    std::fs::File::open(path).ok()?.take(TEXT_SIZE_MAX).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 fn shown_address(remote: &BakeRemote) -> String {

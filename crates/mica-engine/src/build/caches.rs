@@ -4,6 +4,7 @@
 //! uncompressed, so that a layer's name is its diffID. An image carries the same list in its own config.
 
 use super::crew::held;
+use super::registry_cache::{self, Shelf};
 use crate::Local;
 use crate::disk::write_file;
 use crate::error::{Error, Result};
@@ -11,7 +12,7 @@ use crate::image::record::{ImageRecord, LayerRecord};
 use mica_api::types::build::{BuildCacheSource, BuildCacheTarget, BuildRequest};
 use mica_api::types::image::PullRequest;
 use mica_build::worker::Change;
-use mica_model::{Digest, Timestamp};
+use mica_model::{Digest, RegistryAccess, Timestamp};
 use mica_snapshot::IngestedLayer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -25,17 +26,17 @@ use std::sync::Mutex;
 /// The media type of a list of steps.
 const STEPS_TYPE: &str = "application/vnd.mica.build.cache.v1+json";
 /// The longest list that is read, in bytes.
-const STEPS_SIZE_MAX: u64 = 64 << 20;
+pub(super) const STEPS_SIZE_MAX: u64 = 64 << 20;
 
 /// A step that was done elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Step {
-    key: Digest,
+pub(super) struct Step {
+    pub(super) key: Digest,
     /// Nothing if it changed no file.
-    layer: Option<Digest>,
+    pub(super) layer: Option<Digest>,
     /// In nanoseconds since the epoch.
-    created: i64,
-    description: String,
+    pub(super) created: i64,
+    pub(super) description: String,
 }
 
 /// Where the layers of a list lie.
@@ -45,6 +46,8 @@ enum Place {
     Blobs(PathBuf),
     /// In the store, with the image that has the list.
     Store(HashMap<Digest, LayerRecord>),
+    /// In a repository of a registry.
+    Shelf(Shelf),
 }
 
 /// What a build may take from others, and what it has to give.
@@ -74,8 +77,8 @@ impl Caches {
                     Some(steps) => (steps, Place::Blobs(directory.join("blobs/sha256"))),
                     None => continue,
                 },
-                BuildCacheSource::Image(name) => match read_image(local, request, name)? {
-                    Some((steps, layers)) => (steps, Place::Store(layers)),
+                BuildCacheSource::Image(name) => match read_name(local, request, name)? {
+                    Some(found) => found,
                     None => continue,
                 },
             };
@@ -89,7 +92,12 @@ impl Caches {
     }
 
     /// Brings the step of a key, if another store has done it.
-    pub(super) fn bring(&self, local: &Local, key: &Digest) -> Result<Option<Brought>> {
+    pub(super) fn bring(
+        &self,
+        local: &Local,
+        access: &RegistryAccess<'_>,
+        key: &Digest,
+    ) -> Result<Option<Brought>> {
         let Some((step, place)) = self.known.get(key) else { return Ok(None) };
         let created = Timestamp::from_nanoseconds(step.created);
         let description = step.description.clone();
@@ -103,6 +111,10 @@ impl Caches {
                 // Only such a one means the same wherever it lies.
                 .filter(|layer| layer.chain.is_none())
                 .map(|layer| Brought::Here(change(Some(diff_id)), Some(layer.clone()), description))),
+            Place::Shelf(shelf) => {
+                let layer = shelf.unpack(local, access, &diff_id)?;
+                Ok(layer.map(|layer| Brought::Unpacked(layer, created, description)))
+            }
             Place::Blobs(blobs) => {
                 let Ok(file) = File::open(blobs.join(diff_id.hex())) else { return Ok(None) };
                 let layer = local.unpack(BufReader::with_capacity(256 << 10, file))?;
@@ -144,13 +156,32 @@ impl Caches {
         (layers, records): (&[Digest], &HashMap<Digest, LayerRecord>),
     ) -> Result<()> {
         for target in &request.cache_to {
-            if let BuildCacheTarget::Directory { path, has_all } = target {
-                let steps = self.steps(Some(layers).filter(|_| !has_all));
-                write_directory(local, path, (&steps, records))?;
+            let steps = |has_all: bool| self.steps(Some(layers).filter(|_| !has_all));
+            match target {
+                BuildCacheTarget::Inline => {}
+                BuildCacheTarget::Directory { path, has_all } => {
+                    write_directory(local, path, (&steps(*has_all), records))?;
+                }
+                BuildCacheTarget::Registry { name, has_all } => {
+                    registry_cache::write(local, request, name, (&steps(*has_all), records))?;
+                }
             }
         }
         Ok(())
     }
+}
+
+/// The list of a name: an image that is here, a cache of a registry, or an image that is to be had there.
+fn read_name(local: &Local, request: &BuildRequest<'_>, name: &str) -> Result<Option<(Vec<Step>, Place)>> {
+    let found = ImageRecord::find(&local.database(), name);
+    let is_here = match found {
+        Err(Error::NoSuchImage { .. }) => false,
+        other => other.map(|_| true)?,
+    };
+    if !is_here && let Some((steps, shelf)) = registry_cache::read(local, &request.access, name)? {
+        return Ok(Some((steps, Place::Shelf(shelf))));
+    }
+    Ok(read_image(local, request, name)?.map(|(steps, layers)| (steps, Place::Store(layers))))
 }
 
 /// The list of an image, and where its layers lie.
@@ -158,7 +189,9 @@ type Carried = (Vec<Step>, HashMap<Digest, LayerRecord>);
 
 /// The image of a name with the list in its config, if it can be had.
 fn read_image(local: &Local, request: &BuildRequest<'_>, name: &str) -> Result<Option<Carried>> {
-    let record = match ImageRecord::find(&local.database(), name) {
+    // By itself, since a pull needs the database too.
+    let found = ImageRecord::find(&local.database(), name);
+    let record = match found {
         Ok(record) => record,
         Err(Error::NoSuchImage { .. }) => {
             let wish = PullRequest {

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// The largest Dockerfile or ignore file, in bytes.
-const TEXT_SIZE_MAX: u64 = 16 << 20;
+pub(super) const TEXT_SIZE_MAX: u64 = 16 << 20;
 
 /// A tree of a user's files.
 #[derive(Debug)]

@@ -4,8 +4,11 @@ use crate::error::{Error, Result};
 use crate::image::record::LayerRecord;
 use mica_build::image::Image;
 use mica_model::Digest;
-use std::collections::HashMap;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::collections::{HashMap, HashSet};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
@@ -18,7 +21,11 @@ pub(super) struct Crew {
     culprit: Mutex<Option<String>>,
     /// Run directories of commands that run.
     running: Mutex<Vec<PathBuf>>,
+    /// Programs of this machine that run.
+    helpers: Mutex<HashMap<u32, OwnedFd>>,
     results: Mutex<HashMap<String, Finished>>,
+    /// Steps that were done, and not found.
+    done: Mutex<HashSet<Digest>>,
     /// Steps that are being looked for or done, each with its thread.
     claims: Mutex<HashMap<Digest, ThreadId>>,
     bell: Condvar,
@@ -46,6 +53,7 @@ impl Crew {
             // One that has just ended need not be ended.
             let _ = mica_runtime::kill(run, 9);
         }
+        held(&self.helpers).values().for_each(end);
         drop(held(&self.claims));
         self.bell.notify_all();
     }
@@ -64,6 +72,28 @@ impl Crew {
     /// A command does not run any more.
     pub(super) fn ended(&self, run: &PathBuf) {
         held(&self.running).retain(|running| running != run);
+    }
+
+    /// A program runs for as long as what this answers lives, and is ended when the crew is.
+    pub(super) fn helper(&self, child: &Child) -> Helper<'_> {
+        let pid = Pid::from_child(child);
+        // Without a descriptor it is only waited for.
+        if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) {
+            if self.is_cancelled() {
+                end(&pidfd);
+            }
+            held(&self.helpers).insert(child.id(), pidfd);
+        }
+        // It may have been given up in between.
+        if self.is_cancelled() {
+            held(&self.helpers).values().for_each(end);
+        }
+        Helper { crew: self, id: child.id() }
+    }
+
+    /// Whether one of these builds has done a step itself.
+    pub(super) fn has_done(&self, key: &Digest) -> bool {
+        held(&self.done).contains(key)
     }
 
     /// Waits until no other thread is at this step, and is at it from then on.
@@ -95,6 +125,7 @@ impl Crew {
 
     /// A step is done.
     pub(super) fn disclaim(&self, key: &Digest) {
+        held(&self.done).insert(*key);
         held(&self.claims).remove(key);
         self.bell.notify_all();
     }
@@ -108,6 +139,24 @@ impl Crew {
     pub(super) fn result(&self, name: &str) -> Option<Finished> {
         held(&self.results).get(name).cloned()
     }
+}
+
+/// A program of this machine that runs for a build.
+#[derive(Debug)]
+pub(super) struct Helper<'a> {
+    crew: &'a Crew,
+    id: u32,
+}
+
+impl Drop for Helper<'_> {
+    fn drop(&mut self) {
+        held(&self.crew.helpers).remove(&self.id);
+    }
+}
+
+fn end(pidfd: &OwnedFd) {
+    // One that has just ended need not be ended.
+    let _ = pidfd_send_signal(pidfd, Signal::KILL);
 }
 
 /// The error of what ends because something else has failed.
@@ -148,6 +197,22 @@ mod tests {
             assert_eq!(told.recv().unwrap(), "has it");
         });
         crew.claim(&key()).unwrap();
+    }
+
+    #[test]
+    fn a_program_ends_with_the_crew() {
+        use std::os::unix::process::ExitStatusExt;
+        let crew = Crew::default();
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let helper = crew.helper(&child);
+        crew.cancel("first");
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        drop(helper);
+        assert!(held(&crew.helpers).is_empty());
+        // One that begins too late does not run on.
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let _helper = crew.helper(&child);
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
     }
 
     #[test]

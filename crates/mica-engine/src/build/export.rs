@@ -90,22 +90,22 @@ fn name_all(finished: &[Finished<'_, '_>], names: &[Reference], own: &ImageConfi
 pub(super) fn export_caches(made: &[Made<'_>], steps: &Steps<'_>) -> Result<()> {
     let Some(Made { builder, .. }) = made.first() else { return Ok(()) };
     let request = builder.request;
-    let is_directory = |target: &BuildCacheTarget| matches!(target, BuildCacheTarget::Directory { .. });
-    if !request.cache_to.iter().any(is_directory) {
-        return Ok(());
-    }
+    let is_elsewhere = |target: &&BuildCacheTarget| **target != BuildCacheTarget::Inline;
+    let name = match request.cache_to.iter().find(is_elsewhere) {
+        None => return Ok(()),
+        Some(BuildCacheTarget::Registry { .. }) => "exporting cache to registry",
+        Some(_) => "exporting cache to client directory",
+    };
     let layers: Vec<Digest> = made.iter().flat_map(|made| made.image.root.layers.iter().copied()).collect();
     let mut records = HashMap::new();
     for made in made {
         records.extend(held(&made.builder.layers).iter().map(|(diff_id, layer)| (*diff_id, layer.clone())));
     }
-    steps.whole(steps.next(), "exporting cache to client directory", || {
-        builder.caches.export(builder.local, request, (&layers, &records))
-    })
+    steps.whole(steps.next(), name, || builder.caches.export(builder.local, request, (&layers, &records)))
 }
 
 impl<'m, 'a> Finished<'m, 'a> {
-    fn new(made: &'m Made<'a>) -> Result<Self> {
+    pub(super) fn new(made: &'m Made<'a>) -> Result<Self> {
         let (builder, image) = (&made.builder, &made.image);
         let base = builder.base_config(image)?;
         let mut between = builder.configs(image, base.as_ref())?;

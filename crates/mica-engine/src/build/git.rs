@@ -3,10 +3,13 @@
 //! It runs with the user's own configuration, because that is where credentials, proxies and keys are, but without
 //! hooks and templates, never asks anything, and takes nothing that comes from a Dockerfile for an option.
 
+use super::crew::{Crew, given_up};
 use crate::error::{Error, Result};
 use mica_model::GitSource;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
 
 /// Variables by which a git that runs us would make ours work on its own repository.
 const FOREIGN_VARIABLES: [&str; 11] = [
@@ -36,10 +39,10 @@ pub(super) struct Commit {
 }
 
 /// Asks a repository what a reference means.
-pub(super) fn resolve(source: &GitSource) -> Result<Commit> {
+pub(super) fn resolve(crew: &Crew, source: &GitSource) -> Result<Commit> {
     match is_commit(&source.reference) {
         true => Ok(Commit { id: source.reference.to_ascii_lowercase(), reference: None }),
-        false => ask(source),
+        false => ask(crew, source),
     }
 }
 
@@ -51,11 +54,12 @@ pub(super) fn verify(commit: &Commit, checksum: &str) -> Result<()> {
     Err(Error::invalid(format!("expected checksum to match {checksum}, got {}", commit.id)))
 }
 
-fn ask(source: &GitSource) -> Result<Commit> {
+fn ask(crew: &Crew, source: &GitSource) -> Result<Commit> {
     let wanted = if source.reference.is_empty() { "HEAD" } else { &source.reference };
     let peeled = format!("{wanted}^{{}}");
-    let answer =
-        run(git().args(["ls-remote", "--quiet", "--", &source.remote, wanted, &peeled]), "ls-remote")?;
+    let mut command = git();
+    command.args(["ls-remote", "--quiet", "--", &source.remote, wanted, &peeled]);
+    let answer = run(crew, &mut command, "ls-remote")?;
     let lines = String::from_utf8_lossy(&answer.stdout);
     choose(&lines, wanted).ok_or_else(|| {
         let repository = mica_model::remote_source::without_credentials(&source.remote);
@@ -87,33 +91,33 @@ fn is_commit(text: &str) -> bool {
 }
 
 /// Brings a commit into an empty directory, with `.git`.
-pub(super) fn check_out(source: &GitSource, commit: &Commit, directory: &Path) -> Result<()> {
+pub(super) fn check_out(crew: &Crew, source: &GitSource, commit: &Commit, directory: &Path) -> Result<()> {
     let at = || {
         let mut command = git();
         command.arg("-C").arg(directory);
         command
     };
     let format = if commit.id.len() == 64 { "--object-format=sha256" } else { "--object-format=sha1" };
-    run(at().args(["init", "--quiet", "--template=", format]), "init")?;
-    run(at().args(["config", "remote.origin.url", &source.remote]), "config")?;
+    run(crew, at().args(["init", "--quiet", "--template=", format]), "init")?;
+    run(crew, at().args(["config", "remote.origin.url", &source.remote]), "config")?;
     let wanted = commit.reference.as_deref().unwrap_or(&commit.id);
     let fetch = |depth: &[&str], wanted: &[&str]| {
         let mut command = at();
         command.args(["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--update-head-ok"]);
-        run(command.args(depth).args(["--", "origin"]).args(wanted), "fetch")
+        run(crew, command.args(depth).args(["--", "origin"]).args(wanted), "fetch")
     };
     let everything = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
     // Not every server gives a part of the history, or a commit by its digest.
     let came = fetch(&["--depth=1"], &[wanted]).or_else(|_| fetch(&[], &[wanted]));
     came.or_else(|error| if commit.reference.is_none() { fetch(&[], &everything) } else { Err(error) })?;
-    run(at().args(["checkout", "--quiet", "--force", "--detach", &commit.id]), "checkout")?;
+    run(crew, at().args(["checkout", "--quiet", "--force", "--detach", &commit.id]), "checkout")?;
     if source.submodules != Some(false)
         && directory.join(".gitmodules").symlink_metadata().is_ok_and(|file| file.is_file())
     {
         let update = |depth: &[&str]| {
             let mut command = at();
             command.args(["submodule", "--quiet", "update", "--init", "--recursive"]);
-            run(command.args(depth), "submodule update")
+            run(crew, command.args(depth), "submodule update")
         };
         update(&["--depth=1"]).or_else(|_| update(&[]))?;
     }
@@ -121,9 +125,9 @@ pub(super) fn check_out(source: &GitSource, commit: &Commit, directory: &Path) -
 }
 
 /// When the commit that is checked out was made, in seconds since the epoch.
-pub(super) fn commit_seconds(directory: &Path) -> Result<i64> {
+pub(super) fn commit_seconds(crew: &Crew, directory: &Path) -> Result<i64> {
     let mut command = git();
-    let shown = run(command.arg("-C").arg(directory).args(["log", "-1", "--format=%ct"]), "log")?;
+    let shown = run(crew, command.arg("-C").arg(directory).args(["log", "-1", "--format=%ct"]), "log")?;
     let text = String::from_utf8_lossy(&shown.stdout);
     text.trim().parse().map_err(|_| Error::invalid(format!("git log: {text:?} is no time")))
 }
@@ -142,13 +146,37 @@ fn git() -> Command {
     command
 }
 
-fn run(command: &mut Command, action: &'static str) -> Result<Output> {
-    let output = command.output().map_err(|source| match source.kind() {
+/// Reads a stream, so that a full pipe holds nobody up.
+fn gather(stream: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut stream) = stream {
+            // What came before it broke off is what there is.
+            let _ = stream.read_to_end(&mut bytes);
+        }
+        bytes
+    })
+}
+
+/// Runs it to its end, or until another step has failed.
+fn run(crew: &Crew, command: &mut Command, action: &'static str) -> Result<Output> {
+    let failed = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::NotFound => {
             Error::NoProgram { program: "git", purpose: "sources from git repositories" }
         }
         _ => Error::Io { action: "run", path: "git".into(), source },
-    })?;
+    };
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    let helper = crew.helper(&child);
+    let (stdout, stderr) = (gather(child.stdout.take()), gather(child.stderr.take()));
+    let status = child.wait().map_err(failed)?;
+    drop(helper);
+    if crew.is_cancelled() {
+        // What it has started itself may hold on to its output for a while.
+        return Err(given_up());
+    }
+    let whole = |part: JoinHandle<Vec<u8>>| part.join().unwrap_or_default();
+    let output = Output { status, stdout: whole(stdout), stderr: whole(stderr) };
     if output.status.success() {
         return Ok(output);
     }

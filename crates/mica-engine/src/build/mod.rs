@@ -20,6 +20,8 @@ mod owner;
 mod places;
 mod prune;
 mod push;
+mod push_index;
+mod registry_cache;
 mod remote;
 mod run;
 mod scratch;
@@ -86,7 +88,7 @@ impl Local {
         // A mistake in the settings is told now: who keeps to them later tells nobody.
         self.build_cache_bounds()?;
         let platforms = platforms(request)?;
-        push::check(request, &platforms)?;
+        push::check(request)?;
         let names = request.tags.iter().map(|tag| crate::image::tag::parse_target(tag));
         let names = names.collect::<Result<Vec<_>>>()?;
         // While it is held, nobody deletes layers that are not in an image yet.
@@ -144,9 +146,7 @@ impl Local {
             made.builder.remember_uses()?;
         }
         warn(&findings, (&dockerfile, &first), listener);
-        drop((made, lock));
-        self.push_result(request, &outcome.names, &steps)?;
-        Ok(outcome)
+        self.push_made(request, (made, lock), outcome, &steps)
     }
 }
 

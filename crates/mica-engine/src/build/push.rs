@@ -1,33 +1,45 @@
 //! Sending the result of a build to the registries of its names.
 
 use super::Steps;
+use super::export::Made;
 use crate::Local;
 use crate::error::{Error, Result};
-use mica_api::types::build::{BuildEvent, BuildRequest};
+use mica_api::types::build::{BuildEvent, BuildOutcome, BuildRequest};
 use mica_api::types::image::{ProgressEvent, PushRequest};
+use std::fs::File;
 
 /// Refuses what could not be sent, before anything is built.
-pub(super) fn check(request: &BuildRequest<'_>, platforms: &[String]) -> Result<()> {
+pub(super) fn check(request: &BuildRequest<'_>) -> Result<()> {
     if !request.push {
         return Ok(());
     }
     if request.tags.is_empty() {
         return Err(Error::invalid("tag is needed when pushing to registry"));
     }
-    if platforms.len() > 1 {
-        return Err(Error::Unsupported { what: "pushing the result of several platforms".to_owned() });
-    }
     Ok(())
 }
 
 impl Local {
-    /// Sends the image under each of its names, one step each.
-    pub(super) fn push_result(
+    /// Sends what was made, if that is wanted. The lock is that which keeps its layers.
+    pub(super) fn push_made(
         &self,
         request: &BuildRequest<'_>,
-        names: &[String],
+        (made, lock): (Vec<Made<'_>>, File),
+        outcome: BuildOutcome,
         steps: &Steps<'_>,
-    ) -> Result<()> {
+    ) -> Result<BuildOutcome> {
+        if request.push && made.len() > 1 {
+            let digest = self.push_platforms(request, &made, steps)?;
+            return Ok(BuildOutcome { digest: digest.unwrap_or(outcome.digest), ..outcome });
+        }
+        // Whoever pushes an image takes the lock anew.
+        drop((made, lock));
+        self.push_result(request, &outcome.names, steps)?;
+        Ok(outcome)
+    }
+
+    /// Sends the image under each of its names, one step each.
+    fn push_result(&self, request: &BuildRequest<'_>, names: &[String], steps: &Steps<'_>) -> Result<()> {
         if !request.push {
             return Ok(());
         }

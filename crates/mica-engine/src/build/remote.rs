@@ -203,7 +203,7 @@ impl<'a> Remotes<'a> {
         let mut place = held(&slot);
         let commit = match &*place {
             Some(commit) => commit.clone(),
-            None => place.insert(git::resolve(source)?).clone(),
+            None => place.insert(git::resolve(self.crew, source)?).clone(),
         };
         git::verify(&commit, &source.checksum)?;
         Ok(commit)
@@ -220,8 +220,8 @@ impl<'a> Remotes<'a> {
             return Ok(Arc::clone(checkout));
         }
         let directory = self.scratch()?.tree()?;
-        git::check_out(source, &commit, &directory)?;
-        let committed = Timestamp::from_seconds(git::commit_seconds(&directory)?);
+        git::check_out(self.crew, source, &commit, &directory)?;
+        let committed = Timestamp::from_seconds(git::commit_seconds(self.crew, &directory)?);
         let hidden: &[&str] = if keeps_git_dir { &[] } else { &[GIT_DIRECTORY] };
         let rules = IgnoreRules::from_patterns(hidden).map_err(|error| Error::invalid(error.to_string()))?;
         let tree = Arc::new(Tree::of(open_tree_root(&directory)?, rules));

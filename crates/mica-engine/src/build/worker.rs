@@ -147,7 +147,9 @@ impl<'a> Builder<'a> {
 
     /// A step that another store has done, as one of this store.
     fn bring_step(&self, key: &Digest) -> Result<Option<Change>> {
-        let Some(brought) = self.caches.bring(self.local, key)? else { return Ok(None) };
+        let Some(brought) = self.caches.bring(self.local, &self.request.access, key)? else {
+            return Ok(None);
+        };
         let (change, description) = match brought {
             Brought::Here(change, record, description) => {
                 held(&self.layers).extend(record.map(|record| (record.diff_id, record)));
@@ -232,6 +234,11 @@ impl Worker for Builder<'_> {
         let change = Change { layer, created: self.latest().unwrap_or(row.created) };
         self.caches.note(key, &change, &row.description);
         Ok(Some(change))
+    }
+
+    fn find_fresh(&self, key: &Digest) -> Result<Option<Change>> {
+        self.crew.claim(key)?;
+        if self.crew.has_done(key) { self.find(key) } else { Ok(None) }
     }
 
     fn keep(&self, key: &Digest, change: &Change, description: &str) -> Result<()> {

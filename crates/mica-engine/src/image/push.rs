@@ -130,7 +130,7 @@ impl Local {
     }
 
     /// How layers are compressed: as asked for, else as the machine is set, else as everybody can read it.
-    pub(super) fn packing(&self, request: &PushRequest<'_>) -> Result<Packing> {
+    pub(crate) fn packing(&self, request: &PushRequest<'_>) -> Result<Packing> {
         let config = &self.config()?.registry;
         let (name, level) = match (request.compression.as_str(), request.compression_level) {
             ("", None) => (config.compression.as_str(), config.compression_level),

@@ -96,3 +96,86 @@ fn what_is_wrong_is_told_with_its_place() {
     assert!(error("services:\n  a: { build: { secrets: [ x ] } }\n").contains("neither a file nor"));
     assert!(error("services: 5\n").contains("an object"));
 }
+
+/// Reads `compose.yaml` among some files.
+fn read_among(files: &[(&str, &str)], names: &[&str]) -> Result<Vec<Target>, BakeError> {
+    let text_of =
+        |name: &str| files.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
+    let first =
+        BakeFile { name: "compose.yaml".to_owned(), text: text_of("compose.yaml").unwrap_or_default() };
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    Ok(Bake::read_with(&[first], &Settings::default(), &text_of)?.resolve(&names, &[])?.targets)
+}
+
+#[test]
+fn services_of_other_files_are_included_and_their_paths_begin_there() {
+    let files = [
+        (
+            "compose.yaml",
+            "include: [ parts/one.yaml, { path: [two.yaml], project_directory: elsewhere } ]\nservices:\n  own: { build: . }\n",
+        ),
+        (
+            "parts/one.yaml",
+            "include: [ deep/three.yaml ]\nservices:\n  one: { build: { dockerfile: D, additional_contexts: { more: ./files, base: 'service:three' } } }\n",
+        ),
+        ("parts/deep/three.yaml", "services:\n  three: { build: ./app }\n"),
+        (
+            "two.yaml",
+            "services:\n  two: { build: { context: 'https://host/a.git' } }\n  none: { image: x }\n",
+        ),
+    ];
+    let targets = read_among(&files, &["own", "one", "two", "three"]).unwrap();
+    let context = |name: &str| {
+        let target = targets.iter().find(|target| target.name == name).unwrap();
+        target.text("context").unwrap_or_default().to_owned()
+    };
+    assert_eq!(
+        [context("own"), context("one"), context("three"), context("two")],
+        [".", "parts", "parts/deep/app", "https://host/a.git"]
+    );
+    let one = targets.iter().find(|target| target.name == "one").unwrap();
+    assert_eq!(one.document()["contexts"]["more"], "parts/files");
+    let twice = [
+        ("compose.yaml", "include: [a.yaml]\nservices: { x: { build: . } }\n"),
+        ("a.yaml", "services: { x: { build: . } }\n"),
+    ];
+    assert!(read_among(&twice, &[]).unwrap_err().to_string().contains("conflicts with imported resource"));
+    assert!(
+        read_among(&[("compose.yaml", "include: [absent.yaml]\n")], &[])
+            .unwrap_err()
+            .to_string()
+            .contains("absent.yaml")
+    );
+    assert!(read_among(&[("compose.yaml", "include: [compose.yaml]\n")], &[]).is_err());
+}
+
+#[test]
+fn a_service_extends_others_of_this_file_and_of_other_ones() {
+    let files = [
+        (
+            "compose.yaml",
+            "services:\n  app:\n    extends: { file: common/base.yaml, service: base }\n    build: { args: { B: own }, tags: [ own:1 ] }\n\
+            \x20 tool:\n    extends: app\n    build: { target: tool }\n",
+        ),
+        (
+            "common/base.yaml",
+            "services:\n  root: { build: . }\n  base:\n    extends: { service: root }\n    image: base:1\n    build: { args: { A: 1, B: base }, tags: [ base:2 ] }\n",
+        ),
+    ];
+    let targets = read_among(&files, &["app", "tool"]).unwrap();
+    let [app, tool] =
+        ["app", "tool"].map(|name| targets.iter().find(|target| target.name == name).unwrap().document());
+    assert_eq!(
+        (&app["context"], &app["args"]["A"], &app["args"]["B"]),
+        (&"common".into(), &"1".into(), &"own".into())
+    );
+    assert_eq!(app["tags"], serde_json::json!(["base:2", "own:1"]));
+    assert_eq!((&tool["target"], &tool["args"]["B"]), (&"tool".into(), &"own".into()));
+    for wrong in [
+        "services: { a: { extends: a, build: . } }\n",
+        "services: { a: { extends: b } }\n",
+        "services: { a: { extends: { file: x } } }\n",
+    ] {
+        assert!(read_among(&[("compose.yaml", wrong)], &[]).is_err(), "{wrong}");
+    }
+}

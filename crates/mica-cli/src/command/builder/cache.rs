@@ -32,7 +32,8 @@ pub(super) fn sources(typed: &[String]) -> Result<Vec<BuildCacheSource>, Failure
     Ok(sources)
 }
 
-/// Reads all of `--cache-to`: `type=inline` or `type=local,dest=DIRECTORY[,mode=max]`.
+/// Reads all of `--cache-to`: `type=inline`, `type=registry,ref=NAME[,mode=max]` or
+/// `type=local,dest=DIRECTORY[,mode=max]`.
 pub(super) fn targets(typed: &[String], is_inline: bool) -> Result<Vec<BuildCacheTarget>, Failure> {
     let mut targets: Vec<_> = is_inline.then_some(BuildCacheTarget::Inline).into_iter().collect();
     for typed in typed {
@@ -45,20 +46,37 @@ pub(super) fn targets(typed: &[String], is_inline: bool) -> Result<Vec<BuildCach
             }
             "local" => {
                 only("cache-to", &fields, &["dest", "mode"])?;
-                let has_all = match fields.get("mode").copied() {
-                    None | Some("min") => false,
-                    Some("max") => true,
-                    Some(other) => {
-                        return Err(Failure::refused(format!("--cache-to: unknown mode {other:?}")));
-                    }
-                };
+                let has_all = has_all(&fields)?;
                 let path = directory(needed("cache-to", &fields, "dest")?)?;
                 targets.push(BuildCacheTarget::Directory { path, has_all });
+            }
+            "registry" => {
+                only("cache-to", &fields, &["ref", "mode", "image-manifest", "oci-mediatypes"])?;
+                // Manifests of OCI are what there is.
+                if let Some(name) = ["image-manifest", "oci-mediatypes"]
+                    .into_iter()
+                    .find(|name| fields.get(name).is_some_and(|value| *value != "true"))
+                {
+                    return Err(Failure::refused(format!(
+                        "--cache-to: only {name}=true is supported by mica"
+                    )));
+                }
+                let name = needed("cache-to", &fields, "ref")?.to_owned();
+                targets.push(BuildCacheTarget::Registry { name, has_all: has_all(&fields)? });
             }
             other => return Err(unknown("cache-to", other)),
         }
     }
     Ok(targets)
+}
+
+/// Whether all steps are kept, or those that have made layers of the result.
+fn has_all(fields: &Fields<'_>) -> Result<bool, Failure> {
+    match fields.get("mode").copied() {
+        None | Some("min") => Ok(false),
+        Some("max") => Ok(true),
+        Some(other) => Err(Failure::refused(format!("--cache-to: unknown mode {other:?}"))),
+    }
 }
 
 fn fields<'a>(flag: &str, typed: &'a str) -> Result<(&'a str, Fields<'a>), Failure> {
@@ -88,7 +106,7 @@ fn only(flag: &str, fields: &Fields<'_>, known: &[&str]) -> Result<(), Failure> 
 }
 
 fn unknown(flag: &str, kind: &str) -> Failure {
-    let known = if flag == "cache-to" { "inline and local" } else { "registry and local" };
+    let known = if flag == "cache-to" { "inline, local and registry" } else { "registry and local" };
     Failure::refused(format!("--{flag} type={kind} is not supported by mica: {known} are"))
 }
 
@@ -117,6 +135,9 @@ mod tests {
         let directory = BuildCacheTarget::Directory { path: "/d".into(), has_all: true };
         assert_eq!(read, [BuildCacheTarget::Inline, directory]);
         assert_eq!(targets(&[], true).unwrap(), [BuildCacheTarget::Inline]);
+        let read =
+            targets(&texts(&["type=registry,ref=host/a:cache,mode=max,image-manifest=true"]), false).unwrap();
+        assert_eq!(read, [BuildCacheTarget::Registry { name: "host/a:cache".to_owned(), has_all: true }]);
     }
 
     #[test]
@@ -124,8 +145,13 @@ mod tests {
         for wrong in ["type=gha", "type=local", "type=local,src=/d,x=y", "ref=a", "type=local,src=/d,x"] {
             assert!(sources(&texts(&[wrong])).is_err(), "{wrong}");
         }
-        for wrong in ["type=registry,ref=a", "type=local", "type=local,dest=/d,mode=most", "type=inline,x=y"]
-        {
+        for wrong in [
+            "type=registry",
+            "type=registry,ref=a,oci-mediatypes=false",
+            "type=local",
+            "type=local,dest=/d,mode=most",
+            "type=inline,x=y",
+        ] {
             assert!(targets(&texts(&[wrong]), false).is_err(), "{wrong}");
         }
     }
