@@ -43,7 +43,7 @@ impl Local {
         // Recorded between our two looks: no leftover.
         if self.is_unknown(id) {
             self.forget_places(id);
-            let _ = self.trash_directory(id);
+            self.trash_leftover(id);
         }
     }
 

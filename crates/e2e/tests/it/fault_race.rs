@@ -121,3 +121,17 @@ fn privileged_a_mixture_of_everything_fails_only_by_losing_races() {
     }
     check_invariants(&world);
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_what_lies_in_the_trash_under_the_name_of_a_living_container_does_not_end_its_record() {
+    let world = World::with_busybox();
+    let id = world.sleeper("box");
+    // As a directory that was taken for a leftover just before the container was recorded.
+    let trashed = world.root().join("trash").join(format!("container-{id}"));
+    std::fs::create_dir_all(trashed.join("upper")).unwrap();
+    world.mica(["ps", "-a"]).success();
+    assert_eq!(world.inspect("box", "{{.State.Status}}"), "running");
+    world.mica(["rm", "-f", "box"]).success();
+    world.mica(["ps", "-aq"]).success().stdout_is("");
+}

@@ -114,12 +114,31 @@ impl Local {
             crate::disk::make_directory(&self.disk.trash())?;
             renamed = std::fs::rename(&from, &to);
         }
+        if renamed.is_err() && to.exists() {
+            // What was taken for a leftover of the same container before it was recorded.
+            let _ = std::fs::rename(&to, self.leftover());
+            renamed = std::fs::rename(&from, &to);
+        }
         match renamed {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::io("remove", &from, source))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Renames a directory away that has no record. Whoever was about to make the container may go on to do so
+    /// with another directory: what is in the trash must not be taken for that of a removed one.
+    pub(crate) fn trash_leftover(&self, id: &ContainerId) {
+        // What cannot be renamed now is found again next time.
+        if crate::disk::make_directory(&self.disk.trash()).is_ok() {
+            let _ = std::fs::rename(self.disk.container(id).directory(), self.leftover());
+        }
+    }
+
+    /// A name in the trash that is of no container.
+    fn leftover(&self) -> PathBuf {
+        self.disk.trash().join(format!("leftover-{:016x}", u64::from_le_bytes(crate::system::random())))
     }
 
     /// Undoes a creation that could not be recorded.
@@ -170,6 +189,10 @@ impl Local {
                 continue;
             }
             let Ok(record) = Record::find(&self.database(), &id) else { continue };
+            // Looked for after the record, before which it is made: then it is no removed container's.
+            if self.disk.container(&record.id).directory().exists() {
+                continue;
+            }
             // On a full disk the next command tries again.
             let deleted = self.database().write(|transaction| record.delete(transaction));
             if let Ok(Some(unnamed)) = deleted {
