@@ -66,10 +66,15 @@ impl StageRun<'_> {
         Ok(())
     }
 
-    /// The copies of a user's files that come later in this stage, as far as they can be told without doing anything.
+    /// The copies of a user's files that come before the next command of this stage.
     pub(super) fn copies_ahead(&self) -> Vec<CopyStep> {
-        let mut ahead = self.clone();
+        let is_wanted = |kind: &Kind| matches!(kind, Kind::Copy(copy) if copy.from.is_none());
+        let mut before_next = self.rest.iter().take_while(|next| !matches!(next.kind, Kind::Run(_)));
         let mut steps = Vec::new();
+        if !before_next.any(|next| is_wanted(&next.kind)) {
+            return steps;
+        }
+        let mut ahead = self.clone();
         while steps.len() < AHEAD {
             let Ok(Some((instruction, _))) = ahead.next::<()>() else { break };
             match &instruction.kind {
@@ -81,8 +86,10 @@ impl StageRun<'_> {
                 Kind::Workdir(word) => {
                     ahead.image.config.working_dir = ahead.image.config.absolute(&word.value)
                 }
+                // That one looks ahead itself.
+                Kind::Run(_) => break,
                 // What other places have is not asked for before it is needed.
-                Kind::Run(_) | Kind::Copy(_) | Kind::Add(_) => {}
+                Kind::Copy(_) | Kind::Add(_) => {}
                 _ => drop(ahead.metadata::<()>(&instruction)),
             }
         }
