@@ -20,7 +20,7 @@ impl<'a> Site<'a> {
 
     /// Builds what lies in a project's directory; answers what the build told.
     fn build(&self, project: &str, name: &str, flags: &[&str]) -> String {
-        let directory = fixture::workspace().join("crates/e2e/testdata/projects").join(project);
+        let directory = fixture::workspace().join("crates/e2e/projects").join(project);
         let secrets = outside::client_settings();
         let secrets = secrets.iter().map(|(id, path)| format!("--secret=id={id},src={}", path.display()));
         let words: Vec<String> =
@@ -57,7 +57,7 @@ fn privileged_a_node_application_is_built_and_answers() {
     // Nothing is asked of anybody once it is built.
     let again = world
         .invoke(["build", "-t", "again", "."])
-        .directory(fixture::workspace().join("crates/e2e/testdata/projects/node"))
+        .directory(fixture::workspace().join("crates/e2e/projects/node"))
         .run();
     again.success();
     assert_eq!(world.inspect("again", "{{.RootFS.Layers}}"), world.inspect("greeter", "{{.RootFS.Layers}}"));
