@@ -39,6 +39,7 @@ use mica_snapshot::{Effort, LayerStore};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 /// Where a store lies.
 #[derive(Debug, Clone)]
@@ -69,6 +70,8 @@ struct Local {
     config: OnceLock<Config>,
     registries: OnceLock<Registries>,
     early: Mutex<Option<EarlyMonitor>>,
+    /// When leftovers were last looked for.
+    tidied_at: Mutex<Option<Instant>>,
 }
 
 impl Local {
@@ -107,6 +110,7 @@ impl Local {
             config: OnceLock::new(),
             registries: OnceLock::new(),
             early: Mutex::new(None),
+            tidied_at: Mutex::new(None),
         };
         local.finish_removals();
         Ok(local)

@@ -12,6 +12,11 @@ use crate::{events, lock};
 use mica_api::types::container::RemoveOptions;
 use mica_model::{ContainerId, ErrorKind};
 use std::path::PathBuf;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+/// How often at most one process looks for leftovers while it removes containers.
+const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Local {
     /// Removes one container.
@@ -23,10 +28,21 @@ impl Local {
         // It may be started again between our end of its run and our lock.
         let volumes = if options.volumes { RemovedVolumes::Unnamed } else { RemovedVolumes::None };
         while !self.try_remove(&id, options, volumes)? {}
-        if !options.after_run {
+        if !options.after_run && self.is_time_to_tidy() {
             self.tidy_containers();
         }
         Ok(())
+    }
+
+    /// Whether leftovers were not looked for just now: that takes longer the more containers there are, too long for
+    /// each of many that are removed in a row.
+    fn is_time_to_tidy(&self) -> bool {
+        let mut last = self.tidied_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = last.is_none_or(|last| last.elapsed() >= TIDY_INTERVAL);
+        if is_time {
+            *last = Some(Instant::now());
+        }
+        is_time
     }
 
     /// Ends its run if that may be and removes it; `false` if it was started meanwhile.
