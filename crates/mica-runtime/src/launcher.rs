@@ -119,22 +119,42 @@ impl Launcher {
         Self::spawn_with(Path::new("/proc/self/exe"), id)
     }
 
+    /// The same without waiting until it is executed: for a process that has just begun. After a fork each page is
+    /// written to for the first time again, which costs one with much memory more than the wait.
+    pub fn spawn_early(id: &ContainerId) -> Result<Self, RuntimeError> {
+        Self::spawn_by(
+            Path::new("/proc/self/exe"),
+            (MONITOR_NAME, id.as_str()),
+            |standard, name, argument| {
+                match fork(NamespaceFlags::NONE, None) {
+                    Ok(Fork::Child) => standard.become_monitor(name, argument),
+                    Ok(Fork::Parent { pidfd, .. }) => Ok(Spawned::Forked(pidfd)),
+                    // A process with threads cannot be forked; one that was forbidden to says so again.
+                    Err(_) => standard.spawn_monitor(name, argument),
+                }
+            },
+        )
+    }
+
     /// Starts a monitor from another binary whose `main` asks [`crate::door`].
     pub fn spawn_with(program: &Path, id: &ContainerId) -> Result<Self, RuntimeError> {
         Self::spawn_named(program, MONITOR_NAME, id.as_str())
     }
 
     fn spawn_named(program: &Path, name: &str, argument: &str) -> Result<Self, RuntimeError> {
+        Self::spawn_by(program, (name, argument), Standard::spawn_monitor)
+    }
+
+    fn spawn_by(
+        program: &Path,
+        (name, argument): (&str, &str),
+        way: impl FnOnce(Standard, &str, &str) -> std::io::Result<Spawned>,
+    ) -> Result<Self, RuntimeError> {
         let spawn = |source: std::io::Error| RuntimeError::Spawn { source };
         let (ours, theirs) = UnixStream::pair().map_err(spawn)?;
         let program = sealed::Program::open(program).map_err(|errno| spawn(errno.into()))?;
         let standard = Standard { socket: theirs, program };
-        remember(match fork(NamespaceFlags::NONE, None) {
-            Ok(Fork::Child) => standard.become_monitor(name, argument),
-            Ok(Fork::Parent { pidfd, .. }) => Spawned::Forked(pidfd),
-            // A process with threads cannot be forked; one that was forbidden to says so again.
-            Err(_) => Spawned::Executed(standard.spawn_monitor(name, argument).map_err(spawn)?),
-        });
+        remember(way(standard, name, argument).map_err(spawn)?);
         Ok(Self { socket: ours, foretold: None })
     }
 
@@ -198,12 +218,13 @@ struct Standard {
 
 impl Standard {
     /// The caller waits until the monitor is executed, which takes a third of a millisecond.
-    fn spawn_monitor(self, name: &str, argument: &str) -> std::io::Result<Child> {
+    fn spawn_monitor(self, name: &str, argument: &str) -> std::io::Result<Spawned> {
         let mut command = Command::new(self.program.path());
         command.arg0(name).arg(argument).env_clear();
         command.stdin(Stdio::from(OwnedFd::from(self.socket))).stdout(Stdio::null());
         // A monitor has nothing to say there, and nobody to say it to.
-        command.stderr(self.program.into_keepsake().map_or_else(Stdio::null, Stdio::from)).spawn()
+        command.stderr(self.program.into_keepsake().map_or_else(Stdio::null, Stdio::from));
+        command.spawn().map(Spawned::Executed)
     }
 
     /// The same in a forked process. If it fails nobody hears more of it than that the socket is closed.

@@ -24,7 +24,7 @@ use mica_api::types::container::{
 use mica_model::{ContainerId, ErrorKind, Timestamp};
 use mica_runtime::{
     AfterExit, Attach, ContainerPlan, EventPlan, JoinedNamespace, Launcher, NamespaceKind, RootPlan,
-    StartPlan, StdinPlan, TerminalSize,
+    RuntimeError, StartPlan, StdinPlan, TerminalSize,
 };
 use std::fs::File;
 use std::path::PathBuf;
@@ -41,12 +41,12 @@ impl EarlyMonitor {
     /// Starts one before it is known what for; dropped, it ends without a trace. `None` where that fails: the
     /// container that it was for will say why.
     pub fn start() -> Option<Self> {
-        Self::spawn().ok()
+        Self::by(Launcher::spawn_early).ok()
     }
 
-    fn spawn() -> Result<Self> {
+    fn by(spawn: impl FnOnce(&ContainerId) -> std::result::Result<Launcher, RuntimeError>) -> Result<Self> {
         let id = ContainerId::from_random(system::random());
-        let launcher = Launcher::spawn(&id)?;
+        let launcher = spawn(&id)?;
         Ok(Self { id, launcher })
     }
 }
@@ -92,7 +92,8 @@ impl Local {
         options: &StartOptions,
     ) -> Result<(CreateResponse, Result<Started>)> {
         let early = self.early.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let EarlyMonitor { id, mut launcher } = early.map_or_else(EarlyMonitor::spawn, Ok)?;
+        let EarlyMonitor { id, mut launcher } =
+            early.map_or_else(|| EarlyMonitor::by(Launcher::spawn), Ok)?;
         if self.config()?.userns_remap.is_empty()
             && let Some(forecast) = spec::forecast(&request.host_config)
         {
@@ -192,7 +193,7 @@ impl Local {
             user_namespace::apply(&mut spec, &maps, self.disk.root())?;
         }
         let (container, mut warnings) =
-            ContainerPlan::from_spec(&spec).map_err(|source| mica_runtime::RuntimeError::Plan { source })?;
+            ContainerPlan::from_spec(&spec).map_err(|source| RuntimeError::Plan { source })?;
         warnings.extend(network_warnings);
         let container = Rights::of(&definition.host_config)?.fit_container(container);
         let filter = Security::of(&definition.host_config)?.filter(&self.disk, container.bounding_set())?;
