@@ -1,8 +1,12 @@
 //! Many commands at once on one store: one winner per name, no lock is ever seen, nothing leaks.
 
+use crate::container_ports::eventually;
 use crate::fault::check_invariants;
 use e2e::{Output, World, fixture};
+use rustix::fs::FlockOperation;
 use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 /// Starts all commands before it waits for any of them.
@@ -15,6 +19,25 @@ fn together(world: &World, commands: &[Vec<&str>]) -> Vec<Output> {
         .map(|command| world.invoke(command.iter().map(place).collect::<Vec<_>>()).spawn())
         .collect();
     running.iter_mut().map(|one| one.wait(Duration::from_secs(120))).collect()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_prune_beside_another_sweep_leaves_nothing() {
+    let world = World::with_busybox();
+    let lock = File::open(world.root().join("image.lock")).unwrap();
+    // As the chores do, which have perhaps read already which images there are.
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive).unwrap();
+    let mut prune = world.invoke(["image", "prune", "-af"]).spawn();
+    let waiter = format!(":{} ", lock.metadata().unwrap().ino());
+    eventually("waits", || {
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        let waits = locks.lines().any(|line| line.contains("-> FLOCK") && line.contains(&waiter));
+        waits.then(|| "waits".to_owned())
+    });
+    drop(lock);
+    prune.wait(Duration::from_secs(60)).success();
+    check_invariants(&world);
 }
 
 #[test]

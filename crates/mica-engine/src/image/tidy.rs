@@ -19,7 +19,14 @@ impl Local {
     /// Deletes what nobody refers to, unless somebody is recording an image just now: then the
     /// next command does it. A failure is no reason to fail what was asked for.
     pub(crate) fn tidy_images(&self) {
-        if let Ok(Some(_lock)) = lock::try_exclusive(&self.disk.image_lock()) {
+        let path = self.disk.image_lock();
+        let lock = match lock::try_exclusive(&path) {
+            // Another one sweeps, who may have looked before what this command has let go. Those who bring or send
+            // images hold the lock together, and for long: the next one sweeps after them.
+            Ok(None) if lock::is_held(&path) => lock::exclusive(&path).ok(),
+            other => other.ok().flatten(),
+        };
+        if let Some(_lock) = lock {
             let _ = self.sweep();
         }
     }
