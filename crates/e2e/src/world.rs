@@ -109,6 +109,17 @@ impl World {
         Invocation::new(&self.program, owned(arguments), &self.environment)
     }
 
+    /// A directory with this Dockerfile in it, in the place of the one before.
+    ///
+    /// # Panics
+    /// If the disk refuses.
+    pub fn context(&self, dockerfile: &str) -> PathBuf {
+        let directory = self.scratch().join("context");
+        fs::create_dir_all(&directory).expect("a directory for the build");
+        fs::write(directory.join("Dockerfile"), dockerfile).expect("a Dockerfile");
+        directory
+    }
+
     /// A command that another program runs, such as `strace`, which has `leading` arguments of its own.
     pub fn invoke_by<A: AsRef<OsStr>>(
         &self,

@@ -10,9 +10,7 @@ const GRACE: Duration = Duration::from_secs(20);
 
 /// Builds a Dockerfile and keeps nothing but its steps.
 fn build(world: &World, dockerfile: &str) -> Output {
-    let directory = world.scratch().join("context");
-    fs::create_dir_all(&directory).unwrap();
-    fs::write(directory.join("Dockerfile"), dockerfile).unwrap();
+    let directory = world.context(dockerfile);
     world.invoke(["build", "--network", "none", "-o", "type=cacheonly", "."]).directory(directory).run()
 }
 

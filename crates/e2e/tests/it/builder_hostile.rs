@@ -1,6 +1,7 @@
 //! Builds that want out: mounts, links, archives and ignore files that try to reach what is not theirs, and keys that
 //! must tell one source from another.
 
+use crate::builder_platforms::build;
 use e2e::{Output, Tarball, World, tarball::Entry};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,19 +10,6 @@ use std::time::{Duration, Instant};
 
 /// What lies outside and must never be seen.
 const CANARY: &str = "9f2c-canary-of-the-host";
-
-/// A directory with a Dockerfile, which is also what is built.
-fn context(world: &World, dockerfile: &str) -> PathBuf {
-    let directory = world.scratch().join("context");
-    fs::create_dir_all(&directory).unwrap();
-    fs::write(directory.join("Dockerfile"), dockerfile).unwrap();
-    directory
-}
-
-fn build(world: &World, dockerfile: &str, flags: &[&str]) -> Output {
-    let directory = context(world, dockerfile);
-    world.invoke([&["build", "-t", "built"], flags, &["."]].concat()).directory(directory).run()
-}
 
 /// A directory of the host's with a file that holds the canary.
 fn outside(world: &World) -> PathBuf {
@@ -41,8 +29,7 @@ fn lacks_canary(output: &Output) {
 fn privileged_a_source_that_is_swapped_while_it_is_mounted_never_leads_outside() {
     let world = World::with_busybox();
     let outside = outside(&world);
-    let swapper = context(
-        &world,
+    let swapper = world.context(
         &format!(
             "FROM busybox\nRUN --mount=type=cache,id=x,target=/cache echo > /begun; while :; do mkdir /cache/sel; \
              rmdir /cache/sel; ln -s {} /cache/sel; rm /cache/sel; done\n",
@@ -114,10 +101,8 @@ fn privileged_mounts_cannot_ask_for_more_than_they_may() {
         .failure()
         .stderr_contains("network.host");
     // What is written to a context stays in the step.
-    let directory = context(
-        &world,
-        "FROM busybox\nRUN --mount=target=/c,rw touch /c/new && rm /c/Dockerfile && chmod 777 /c\n",
-    );
+    let directory = world
+        .context("FROM busybox\nRUN --mount=target=/c,rw touch /c/new && rm /c/Dockerfile && chmod 777 /c\n");
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
     world.invoke(["build", "."]).directory(&directory).run().success();
     assert!(directory.join("Dockerfile").exists() && !directory.join("new").exists());
@@ -162,7 +147,7 @@ fn privileged_a_dockerfile_in_an_archive_is_no_way_to_the_hosts_files() {
 #[ignore = "needs root"]
 fn privileged_what_is_ignored_stays_away_by_whatever_name() {
     let world = World::with_busybox();
-    let directory = context(&world, "FROM busybox\nCOPY . /got\nRUN cd /got && find . | sort\n");
+    let directory = world.context("FROM busybox\nCOPY . /got\nRUN cd /got && find . | sort\n");
     fs::write(directory.join("secret"), CANARY).unwrap();
     fs::create_dir_all(directory.join("deep/er")).unwrap();
     fs::hard_link(directory.join("secret"), directory.join("deep/name")).unwrap();
@@ -196,7 +181,7 @@ fn privileged_what_is_ignored_stays_away_by_whatever_name() {
 #[ignore = "needs root"]
 fn privileged_every_attribute_of_a_source_is_in_its_key_but_its_time() {
     let world = World::with_busybox();
-    let directory = context(&world, "FROM busybox\nCOPY tree /tree\n");
+    let directory = world.context("FROM busybox\nCOPY tree /tree\n");
     let tree = directory.join("tree");
     fs::create_dir_all(tree.join("empty")).unwrap();
     fs::write(tree.join("file"), "one").unwrap();

@@ -6,15 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn context(world: &World, dockerfile: &str) -> PathBuf {
-    let directory = world.scratch().join("context");
-    fs::create_dir_all(&directory).unwrap();
-    fs::write(directory.join("Dockerfile"), dockerfile).unwrap();
-    directory
-}
-
-fn build(world: &World, dockerfile: &str, flags: &[&str]) -> Output {
-    let directory = context(world, dockerfile);
+/// Builds a Dockerfile, of which the context holds nothing else, as `built`.
+pub(crate) fn build(world: &World, dockerfile: &str, flags: &[&str]) -> Output {
+    let directory = world.context(dockerfile);
     world.invoke([&["build", "-t", "built"], flags, &["."]].concat()).directory(directory).run()
 }
 
@@ -132,7 +126,7 @@ fn privileged_a_name_in_the_store_stands_for_the_images_of_all_platforms() {
     world.mica(["tag", "built", "again:1"]).success();
     assert_eq!(architecture("again:1", "linux/arm64"), other);
     let on_both = "FROM again:1\nCOPY Dockerfile /more\n";
-    let directory = context(&world, on_both);
+    let directory = world.context(on_both);
     world.invoke([&["build", "-t", "onto"], &both[..], &["."]].concat()).directory(directory).run().success();
     assert_eq!(architecture("onto", "linux/arm64").0, "arm64");
     // The archive has an index with both, and one of them alone where that is asked for.
@@ -171,7 +165,7 @@ fn privileged_a_name_in_the_store_stands_for_the_images_of_all_platforms() {
 #[ignore = "needs root"]
 fn privileged_programs_of_another_platform_need_an_emulator() {
     let world = World::with_busybox();
-    let directory = context(&world, "FROM scratch\nCOPY sh /bin/sh\nRUN true\n");
+    let directory = world.context("FROM scratch\nCOPY sh /bin/sh\nRUN true\n");
     // The head of a program for s390x.
     let mut head = b"\x7fELF\x02\x02\x01".to_vec();
     head.resize(16, 0);
@@ -229,7 +223,7 @@ fn privileged_a_layout_is_a_base_and_a_source() {
     let world = World::with_busybox();
     let archive = world.scratch().join("base.tar");
     let output = format!("type=oci,dest={}", archive.display());
-    let directory = context(&world, "FROM busybox\nRUN echo layout > /from-layout\n");
+    let directory = world.context("FROM busybox\nRUN echo layout > /from-layout\n");
     world.invoke(["build", "-t", "base:1", "-o", &output, "."]).directory(directory).run().success();
     let layout = unpacked(&archive);
     let flag = format!("base=oci-layout://{}:1", layout.display());
@@ -255,7 +249,7 @@ fn privileged_the_result_for_several_platforms_is_pushed_as_an_index() {
     let name = registry.name("team/app:1");
     let dockerfile = "FROM scratch\nARG TARGETARCH\nCOPY Dockerfile /$TARGETARCH\n";
     let metadata = world.scratch().join("metadata.json");
-    let directory = context(&world, dockerfile);
+    let directory = world.context(dockerfile);
     let told = metadata.to_str().unwrap();
     let words = [
         "build",

@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn build(world: &World, dockerfile: &str, flags: &[&str]) -> Output {
-    let directory = world.scratch().join("context");
-    fs::create_dir_all(&directory).unwrap();
-    fs::write(directory.join("Dockerfile"), dockerfile).unwrap();
+    let directory = world.context(dockerfile);
     world.invoke([&["build", "-t", "built", "."], flags].concat()).directory(directory).run()
 }
 
