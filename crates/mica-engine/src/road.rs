@@ -66,6 +66,7 @@ impl LocalEngine {
         let local = Local::open_for_chores(options)?;
         local.database().fold()?;
         local.tidy_containers();
+        local.tidy_groups();
         local.bound_build_cache()?;
         local.tidy_images();
         Ok(())

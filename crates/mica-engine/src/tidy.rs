@@ -31,10 +31,17 @@ impl Local {
                 self.clean_run_directory(&id);
             }
         }
-        // One recorded since is not old enough.
-        mica_runtime::remove_stray_groups(|id| known.contains(id));
         self.empty_trash();
         self.disk.make_reserve();
+    }
+
+    /// Takes cgroups away that were made for containers which were never recorded. Only for the chores: it is rare, and
+    /// looking for them takes time.
+    pub(crate) fn tidy_groups(&self) {
+        if let Ok(known) = Record::ids(&self.database()) {
+            // One recorded since is not old enough.
+            mica_runtime::remove_stray_groups(|id| known.contains(id));
+        }
     }
 
     fn tidy_directory(&self, id: &ContainerId) {

@@ -1,6 +1,6 @@
 //! A child that is made while its plan is still being made, from a [`Forecast`].
 
-use super::birth::flag;
+use super::birth::{channel, flag};
 use crate::error::{SetupError, SetupStep};
 use crate::init::ahead::{self, Briefing, EarlyInheritance, MESSAGE_LENGTH_MAX};
 use crate::order::send_with;
@@ -8,7 +8,6 @@ use crate::{Forecast, NamespaceKind, cgroup};
 use mica_sys::process::{Fork, NamespaceFlags, fork};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{WaitId, WaitIdOptions};
 
 /// A child that waits for its briefing, in cgroups that nobody else has. Dropped, both go.
@@ -46,13 +45,11 @@ impl Ahead {
     }
 
     fn bear(&self, forecast: Forecast) -> Result<Waiting, SetupError> {
-        let failed = |errno| SetupError::new(SetupStep::Clone, "", errno);
         let mut entrance = self.group.entrance()?;
         let unified = entrance.unified.take();
-        let (channel, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(failed)?;
-        match fork(self.flags, unified.as_ref().map(AsFd::as_fd)).map_err(failed)? {
+        let (channel, theirs) = channel()?;
+        let forked = fork(self.flags, unified.as_ref().map(AsFd::as_fd));
+        match forked.map_err(|errno| SetupError::new(SetupStep::Clone, "", errno))? {
             Fork::Parent { pid, pidfd } => Ok(Waiting { pid, pidfd, channel }),
             Fork::Child => ahead::run(EarlyInheritance {
                 channel: theirs,

@@ -331,12 +331,10 @@ impl Nursery {
 
     /// Makes the process; its streams are closed here.
     fn bear(&mut self, child_order: &[u8], streams: [Option<OwnedFd>; 3]) -> Result<Waiting, SetupError> {
-        let failed = |step| move |errno| SetupError::new(step, "", errno);
-        let (channel, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(failed(SetupStep::Streams))?;
+        let (channel, theirs) = channel()?;
         let unified = self.entrance.unified.take();
-        match fork(self.flags, unified.as_ref().map(AsFd::as_fd)).map_err(failed(SetupStep::Clone))? {
+        let forked = fork(self.flags, unified.as_ref().map(AsFd::as_fd));
+        match forked.map_err(|errno| SetupError::new(SetupStep::Clone, "", errno))? {
             Fork::Parent { pid, pidfd } => Ok(Waiting { pid, pidfd, channel }),
             Fork::Child => init::run(
                 child_order,
@@ -398,6 +396,12 @@ fn provide(channel: &OwnedFd, pid: u32, child_order: &[u8]) -> Result<(), SetupE
 
 fn lost(what: &str) -> SetupError {
     SetupError::new(SetupStep::Plan, what, Errno::BADMSG)
+}
+
+/// Both ends of what a child and its monitor tell each other by, the monitor's first.
+pub(super) fn channel() -> Result<(OwnedFd, OwnedFd), SetupError> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(|errno| SetupError::new(SetupStep::Streams, "", errno))
 }
 
 /// What clone3(2) is told of a new namespace.
