@@ -50,7 +50,7 @@ impl LocalEngine {
         Ok(Self { local: Local::open(options)? })
     }
 
-    /// Has the first container that is made and started get this monitor.
+    /// Has the first container that is made and started, or the first further process, get this monitor.
     #[must_use]
     pub fn with(self, early: Option<EarlyMonitor>) -> Self {
         *self.local.early.lock().unwrap_or_else(PoisonError::into_inner) = early;

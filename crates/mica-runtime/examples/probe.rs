@@ -8,7 +8,7 @@
 use mica_model::ContainerId;
 use mica_runtime::{
     Attach, ContainerPlan, ExecPlan, Launcher, LogPlan, ProcessPlan, RestartPlan, RestartPolicy, RootPlan,
-    StartPlan, StdinPlan, exec,
+    StartPlan, StdinPlan,
 };
 use oci_spec::runtime::{ProcessBuilder, Spec};
 use std::io::Read;
@@ -117,7 +117,7 @@ fn bench_exec(root: &Path, run_directory: &Path, count: usize) -> Result<(), Box
             events: None,
         };
         let begin = Instant::now();
-        let mut further = exec(run_directory, plan)?;
+        let mut further = Launcher::spawn_for_exec()?.exec(run_directory, plan)?;
         further.stream.read_to_end(&mut Vec::new())?;
         whole.push(begin.elapsed());
     }

@@ -122,27 +122,27 @@ impl Launcher {
     /// The same without waiting until it is executed: for a process that has just begun. After a fork each page is
     /// written to for the first time again, which costs one with much memory more than the wait.
     pub fn spawn_early(id: &ContainerId) -> Result<Self, RuntimeError> {
-        Self::spawn_by(
-            Path::new("/proc/self/exe"),
-            (MONITOR_NAME, id.as_str()),
-            |standard, name, argument| {
-                match fork(NamespaceFlags::NONE, None) {
-                    Ok(Fork::Child) => standard.become_monitor(name, argument),
-                    Ok(Fork::Parent { pidfd, .. }) => Ok(Spawned::Forked(pidfd)),
-                    // A process with threads cannot be forked; one that was forbidden to says so again.
-                    Err(_) => standard.spawn_monitor(name, argument),
-                }
-            },
-        )
+        Self::spawn_by(Path::new("/proc/self/exe"), (MONITOR_NAME, id.as_str()), Standard::fork_monitor)
+    }
+
+    /// Starts a monitor for [`Self::exec`].
+    pub fn spawn_for_exec() -> Result<Self, RuntimeError> {
+        Self::spawn_for_exec_with(Path::new("/proc/self/exe"))
+    }
+
+    /// The same from another binary whose `main` asks [`crate::door`].
+    pub fn spawn_for_exec_with(program: &Path) -> Result<Self, RuntimeError> {
+        Self::spawn_by(program, (EXEC_NAME, ""), Standard::spawn_monitor)
+    }
+
+    /// As [`Self::spawn_early`], for [`Self::exec`].
+    pub fn spawn_early_for_exec() -> Result<Self, RuntimeError> {
+        Self::spawn_by(Path::new("/proc/self/exe"), (EXEC_NAME, ""), Standard::fork_monitor)
     }
 
     /// Starts a monitor from another binary whose `main` asks [`crate::door`].
     pub fn spawn_with(program: &Path, id: &ContainerId) -> Result<Self, RuntimeError> {
-        Self::spawn_named(program, MONITOR_NAME, id.as_str())
-    }
-
-    fn spawn_named(program: &Path, name: &str, argument: &str) -> Result<Self, RuntimeError> {
-        Self::spawn_by(program, (name, argument), Standard::spawn_monitor)
+        Self::spawn_by(program, (MONITOR_NAME, id.as_str()), Standard::spawn_monitor)
     }
 
     fn spawn_by(
@@ -178,6 +178,22 @@ impl Launcher {
             started_at: Timestamp::from_nanoseconds(message.started_at),
             stream: self.socket,
             warnings: message.warnings,
+        })
+    }
+
+    /// Starts a further process in a running container, by a monitor that was spawned for it.
+    pub fn exec(self, run_directory: &Path, plan: ExecPlan) -> Result<ExecStarted, RuntimeError> {
+        let target = Target::find(run_directory)?;
+        if cgroup::is_frozen(&target.state.group).map_err(ended(run_directory))? {
+            return Err(RuntimeError::Paused { path: run_directory.to_owned() });
+        }
+        let (monitor, child) = exec_orders(&target, plan);
+        order::send(&self.socket, &monitor, &child.encoded()?, &[target.pidfd.as_fd()])?;
+        let message = self.await_start().map_err(|error| not_running(error, run_directory))?;
+        Ok(ExecStarted {
+            pid: message.pid,
+            started_at: Timestamp::from_nanoseconds(message.started_at),
+            stream: self.socket,
         })
     }
 
@@ -217,7 +233,7 @@ struct Standard {
 }
 
 impl Standard {
-    /// The caller waits until the monitor is executed, which takes a third of a millisecond.
+    /// The caller waits until it is executed, which takes a third of a millisecond.
     fn spawn_monitor(self, name: &str, argument: &str) -> std::io::Result<Spawned> {
         let mut command = Command::new(self.program.path());
         command.arg0(name).arg(argument).env_clear();
@@ -225,6 +241,16 @@ impl Standard {
         // A monitor has nothing to say there, and nobody to say it to.
         command.stderr(self.program.into_keepsake().map_or_else(Stdio::null, Stdio::from));
         command.spawn().map(Spawned::Executed)
+    }
+
+    /// Nobody waits until it is executed.
+    fn fork_monitor(self, name: &str, argument: &str) -> std::io::Result<Spawned> {
+        match fork(NamespaceFlags::NONE, None) {
+            Ok(Fork::Child) => self.become_monitor(name, argument),
+            Ok(Fork::Parent { pidfd, .. }) => Ok(Spawned::Forked(pidfd)),
+            // A process with threads cannot be forked; one that was forbidden to says so again.
+            Err(_) => self.spawn_monitor(name, argument),
+        }
     }
 
     /// The same in a forked process. If it fails nobody hears more of it than that the socket is closed.
@@ -318,18 +344,8 @@ fn health_order(plan: HealthPlan, is_mapped: bool) -> Result<HealthOrder, Runtim
     Ok(HealthOrder { schedule, child: child.encoded()?, events, kept_file })
 }
 
-/// Starts a further process in a running container.
-pub fn exec(run_directory: &Path, plan: ExecPlan) -> Result<ExecStarted, RuntimeError> {
-    exec_with(Path::new("/proc/self/exe"), run_directory, plan)
-}
-
-/// [`exec`] by a monitor from another binary whose `main` asks [`crate::door`].
-pub fn exec_with(program: &Path, run_directory: &Path, plan: ExecPlan) -> Result<ExecStarted, RuntimeError> {
-    let target = Target::find(run_directory)?;
-    let launcher = Launcher::spawn_named(program, EXEC_NAME, &target.state.pid.to_string())?;
-    if cgroup::is_frozen(&target.state.group).map_err(ended(run_directory))? {
-        return Err(RuntimeError::Paused { path: run_directory.to_owned() });
-    }
+/// Divides the plan of a further process as [`orders`] does that of a container.
+fn exec_orders(target: &Target, plan: ExecPlan) -> (MonitorOrder, ChildOrder) {
     // Read before the pidfd is used: what a successor of the pid has would be joined by nobody.
     let mapped_root = root_of(target.state.pid);
     let monitor = MonitorOrder {
@@ -354,13 +370,7 @@ pub fn exec_with(program: &Path, run_directory: &Path, plan: ExecPlan) -> Result
         is_mapped: mapped_root.is_some(),
         container: None,
     };
-    order::send(&launcher.socket, &monitor, &child.encoded()?, &[target.pidfd.as_fd()])?;
-    let message = launcher.await_start().map_err(|error| not_running(error, run_directory))?;
-    Ok(ExecStarted {
-        pid: message.pid,
-        started_at: Timestamp::from_nanoseconds(message.started_at),
-        stream: launcher.socket,
-    })
+    (monitor, child)
 }
 
 /// The lock of a run directory tells that another monitor has it.

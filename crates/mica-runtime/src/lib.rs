@@ -31,7 +31,7 @@ pub use error::{RuntimeError, SetupError, SetupStep};
 pub use forecast::Forecast;
 pub use health::{HealthRecord, HealthSchedule, HealthStatus, ProbeResult, health};
 pub use init::visit;
-pub use launcher::{ExecStarted, Launcher, Started, exec, exec_with, spawn_aside};
+pub use launcher::{ExecStarted, Launcher, Started, spawn_aside};
 pub use monitor::log_file_identity;
 pub use plan::{
     AfterExit, Attach, BlockLimits, CapabilitySets, ContainerPlan, EventPlan, ExecPlan, HealthEvents,

@@ -19,18 +19,22 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         [name, root, run, config] if name == mica_engine::CHORES_NAME => do_chores(root, run, config),
         _ => {
-            let early = Cell::new(starts_a_container(&arguments).then(EarlyMonitor::start).flatten());
+            let early = Cell::new(early_monitor(&arguments));
             mica_cli::main(arguments, &|options| open(options, early.take()))
         }
     }
 }
 
-/// Whether the command is, most likely, one that makes a container and starts it. A monitor takes as long to come up
-/// as such a command takes to read its own words and the database.
-fn starts_a_container(arguments: &[OsString]) -> bool {
-    let words: Vec<_> = arguments.iter().skip(1).take(2).map(OsString::as_os_str).collect();
-    matches!(words.as_slice(), [first, ..] if *first == "run")
-        || matches!(words.as_slice(), [first, second] if *first == "container" && *second == "run")
+/// For a command that, most likely, starts a process: a monitor takes as long to come up as such a command takes to
+/// read its own words and the database.
+fn early_monitor(arguments: &[OsString]) -> Option<EarlyMonitor> {
+    let mut words = arguments.iter().skip(1).map(OsString::as_os_str);
+    let verb = words.next().filter(|word| *word != "container").or_else(|| words.next())?;
+    match verb.to_str()? {
+        "run" => EarlyMonitor::start(),
+        "exec" => EarlyMonitor::start_for_exec(),
+        _ => None,
+    }
 }
 
 /// Nobody waits for chores and nobody reads what they say; the next ones go on where these fail.

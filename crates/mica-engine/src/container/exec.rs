@@ -4,12 +4,13 @@ use crate::container::record::{Definition, Record};
 use crate::container::rights::Rights;
 use crate::container::security::Security;
 use crate::container::spec::{bounded, capabilities, environment, set_variable};
+use crate::container::start::EarlyMonitor;
 use crate::container::stop::is_restarting;
 use crate::error::{Error, Result};
 use crate::{Local, events, system};
 use mica_api::stream::AttachStream;
 use mica_api::types::exec::{ExecRequest, ExecStarted};
-use mica_runtime::{Attach, EventPlan, ExecPlan, ProcessPlan, StdinPlan, TerminalSize};
+use mica_runtime::{Attach, EventPlan, ExecPlan, Launcher, ProcessPlan, StdinPlan, TerminalSize};
 use oci_spec::runtime::ProcessBuilder;
 
 impl Local {
@@ -28,12 +29,16 @@ impl Local {
             "restarting" => return Err(is_restarting(&record)),
             _ => return Err(Error::state(format!("container {} is not running", record.id))),
         }
+        let launcher = match self.take_early() {
+            Some(EarlyMonitor::Exec(launcher)) => launcher,
+            _ => Launcher::spawn_for_exec()?,
+        };
         let definition = record.definition(&self.database())?;
         let id = mica_model::digest::hex(&system::random::<32>());
         let plan = exec_plan(self, &record, &definition, request, &id)?;
         self.announce(&record, "exec_create", &id, request);
         self.announce(&record, "exec_start", &id, request);
-        let started = mica_runtime::exec(disk.run(), plan)?;
+        let started = launcher.exec(disk.run(), plan)?;
         let attached = !request.detach;
         let stream = attached.then_some(AttachStream { socket: started.stream, terminal: request.terminal });
         Ok(ExecStarted { id, stream })

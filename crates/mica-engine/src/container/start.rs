@@ -30,25 +30,35 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
-/// A monitor that waits for a container, which will have this id.
+/// A monitor that was started before it is known what for; dropped, it ends without a trace.
 #[derive(Debug)]
-pub struct EarlyMonitor {
-    id: ContainerId,
-    launcher: Launcher,
+pub enum EarlyMonitor {
+    /// For a container, which will have this id.
+    Container(ContainerId, Launcher),
+    /// For a further process in a container that runs.
+    Exec(Launcher),
 }
 
 impl EarlyMonitor {
-    /// Starts one before it is known what for; dropped, it ends without a trace. `None` where that fails: the
-    /// container that it was for will say why.
+    /// Starts one for a container. `None` where that fails: the container that it was for will say why.
     pub fn start() -> Option<Self> {
-        Self::by(Launcher::spawn_early).ok()
+        let (id, launcher) = monitor_by(Launcher::spawn_early).ok()?;
+        Some(Self::Container(id, launcher))
     }
 
-    fn by(spawn: impl FnOnce(&ContainerId) -> std::result::Result<Launcher, RuntimeError>) -> Result<Self> {
-        let id = ContainerId::from_random(system::random());
-        let launcher = spawn(&id)?;
-        Ok(Self { id, launcher })
+    /// The same for a further process.
+    pub fn start_for_exec() -> Option<Self> {
+        Launcher::spawn_early_for_exec().ok().map(Self::Exec)
     }
+}
+
+/// A new container's id, and the monitor that waits for it.
+fn monitor_by(
+    spawn: impl FnOnce(&ContainerId) -> std::result::Result<Launcher, RuntimeError>,
+) -> Result<(ContainerId, Launcher)> {
+    let id = ContainerId::from_random(system::random());
+    let launcher = spawn(&id)?;
+    Ok((id, launcher))
 }
 
 impl Local {
@@ -85,15 +95,21 @@ impl Local {
         self.launch((launcher, lock), &mut record, &definition, options)
     }
 
+    /// The monitor that was started for the first that is asked for.
+    pub(super) fn take_early(&self) -> Option<EarlyMonitor> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Creates and starts with one write to the database, the monitor coming up meanwhile.
     pub(crate) fn run(
         &self,
         request: &CreateRequest,
         options: &StartOptions,
     ) -> Result<(CreateResponse, Result<Started>)> {
-        let early = self.early.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let EarlyMonitor { id, mut launcher } =
-            early.map_or_else(|| EarlyMonitor::by(Launcher::spawn), Ok)?;
+        let (id, mut launcher) = match self.take_early() {
+            Some(EarlyMonitor::Container(id, launcher)) => (id, launcher),
+            _ => monitor_by(Launcher::spawn)?,
+        };
         if self.config()?.userns_remap.is_empty()
             && let Some(forecast) = spec::forecast(&request.host_config)
         {

@@ -4,7 +4,7 @@ use mica_model::ContainerId;
 use mica_model::frame::{FrameHeader, FrameKind, HEADER_LENGTH};
 use mica_runtime::{
     Attach, ContainerPlan, ExecPlan, ExecStarted, Launcher, LogPlan, ProcessPlan, RestartPlan, RestartPolicy,
-    RootPlan, RuntimeError, StartPlan, Started, Status, StdinPlan, exec_with,
+    RootPlan, RuntimeError, StartPlan, Started, Status, StdinPlan,
 };
 use oci_spec::runtime::{
     Capabilities, Capability, LinuxCapabilitiesBuilder, Process, ProcessBuilder, Root, Spec,
@@ -153,7 +153,7 @@ impl Container {
     }
 
     pub(crate) fn exec(&self, plan: ExecPlan) -> Result<ExecStarted, RuntimeError> {
-        exec_with(&probe(), &self.run_directory(), plan)
+        Launcher::spawn_for_exec_with(&probe())?.exec(&self.run_directory(), plan)
     }
 
     pub(crate) fn exec_shell(&self, script: &str) -> Outcome {
