@@ -2,17 +2,18 @@
 //! everything taken back when the run is over.
 
 use crate::dns::{Book, Datagrams, Streams};
+use crate::error::Result;
 use crate::moved::Moved;
-use crate::publish::{Forward, Protocol};
+use crate::publish::{Forward, Protocol, Reservation};
 use crate::relay::{Relay, Route};
 use crate::rules::Filter;
 use crate::watch::{Token, Watch};
-use crate::{conntrack, membership, rules};
-use rustix::fd::{BorrowedFd, OwnedFd};
+use crate::{conntrack, letters, membership, rules};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 /// What the monitor has to know; the descriptors go along with it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,32 +24,59 @@ pub struct AttendantOrder {
     pub container: String,
     /// Whether the first descriptor is a way to the packet filter.
     pub has_filter: bool,
+    /// Whether the next one is a socket by which it can be given ports while it runs.
+    pub takes_letters: bool,
     /// Where its resolver looks names up; the next two descriptors are its sockets.
     pub book: Option<Book>,
-    /// Where each published port leads; the other descriptors are their sockets.
-    pub routes: Vec<Route>,
-    /// Messages that take its ports back.
-    withdrawal: Vec<Vec<u8>>,
-    /// Its addresses that datagrams are sent on to.
-    datagrams_to: Vec<IpAddr>,
+    /// Its ports; the other descriptors are their sockets.
+    ports: Ports,
+}
+
+/// Ports of a container, as its monitor has to know them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Ports {
+    /// Where each leads that has a socket, in their order.
+    pub(crate) routes: Vec<Route>,
+    /// Messages that take them back.
+    pub(crate) withdrawal: Vec<Vec<u8>>,
+    /// Addresses that datagrams are sent on to.
+    pub(crate) datagrams_to: Vec<IpAddr>,
+}
+
+impl Ports {
+    /// These ports of a container with these addresses, which `table` sends on.
+    fn new(table: &str, reservations: &[Reservation], addresses: &[IpAddr]) -> Self {
+        let forwards: Vec<Forward> = reservations.iter().filter_map(|port| port.forward(addresses)).collect();
+        let withdrawal = if forwards.is_empty() { Vec::new() } else { rules::withdrawal(table, &forwards) };
+        let of_datagrams = forwards.iter().filter(|forward| forward.protocol == Protocol::Udp);
+        let datagrams_to: BTreeSet<IpAddr> = of_datagrams.map(|forward| forward.target.ip()).collect();
+        let with_sockets = reservations.iter().filter(|port| port.socket.is_some());
+        let routes = with_sockets.filter_map(|port| route(port, addresses)).collect();
+        Self { routes, withdrawal, datagrams_to: datagrams_to.into_iter().collect() }
+    }
+}
+
+/// Where a port leads: to the address of its family, or to what there is.
+fn route(port: &Reservation, addresses: &[IpAddr]) -> Option<Route> {
+    let same = addresses.iter().find(|ip| ip.is_ipv4() == port.host.is_ipv4());
+    let target = SocketAddr::new(*same.or(addresses.first())?, port.private);
+    Some(Route { protocol: port.protocol, target })
 }
 
 impl AttendantOrder {
-    /// An order for a container whose ports are `forwards` in `table`.
-    pub fn new(run_root: PathBuf, container: String, table: &str, forwards: &[Forward]) -> Self {
-        let withdrawal = if forwards.is_empty() { Vec::new() } else { rules::withdrawal(table, forwards) };
-        let of_datagrams = forwards.iter().filter(|forward| forward.protocol == Protocol::Udp);
-        let datagrams_to: BTreeSet<IpAddr> = of_datagrams.map(|forward| forward.target.ip()).collect();
-        let datagrams_to = datagrams_to.into_iter().collect();
-        Self {
-            run_root,
-            container,
-            has_filter: false,
-            book: None,
-            routes: Vec::new(),
-            withdrawal,
-            datagrams_to,
-        }
+    /// An order for a container that has these ports, which `table` sends on to its addresses; gives their sockets.
+    pub fn new(
+        run_root: PathBuf,
+        container: String,
+        table: &str,
+        (reservations, addresses): (Vec<Reservation>, &[IpAddr]),
+    ) -> (Self, Vec<OwnedFd>) {
+        // Without an address there is nothing that they could lead to.
+        let reservations = if addresses.is_empty() { Vec::new() } else { reservations };
+        let ports = Ports::new(table, &reservations, addresses);
+        let sockets = reservations.into_iter().filter_map(|port| port.socket).collect();
+        let order = Self { run_root, container, has_filter: false, takes_letters: false, book: None, ports };
+        (order, sockets)
     }
 
     /// As bytes, for the monitor.
@@ -66,6 +94,36 @@ pub struct Attendant {
     datagrams: Option<Datagrams>,
     streams: Option<Streams>,
     relay: Relay,
+    letters: Option<OwnedFd>,
+    /// Messages that take ports back which were given later.
+    later: Vec<Vec<Vec<u8>>>,
+}
+
+/// Makes the socket by which a container's monitor can be given ports while it runs.
+pub fn letters_to(run_root: &Path, container: &str) -> Result<OwnedFd> {
+    letters::receiver(run_root, container)
+}
+
+/// Whether a running container's monitor can be given ports.
+pub fn takes_letters(run_root: &Path, container: &str) -> Result<bool> {
+    Ok(letters::sender(run_root, container)?.is_some())
+}
+
+/// Gives a running container ports, which its monitor holds from now on.
+pub fn give_ports(
+    (run_root, container): (&Path, &str),
+    table: &str,
+    reservations: &[Reservation],
+    addresses: &[IpAddr],
+) -> Result<()> {
+    // A monitor that has ended meanwhile needs none.
+    let Some(socket) = letters::sender(run_root, container)? else { return Ok(()) };
+    for part in reservations.chunks(letters::SOCKETS_MAX) {
+        let sockets: Vec<BorrowedFd<'_>> =
+            part.iter().filter_map(|port| port.socket.as_ref()).map(AsFd::as_fd).collect();
+        letters::send(&socket, &Ports::new(table, part, addresses), &sockets)?;
+    }
+    Ok(())
 }
 
 impl Attendant {
@@ -76,14 +134,19 @@ impl Attendant {
         let mut descriptors = descriptors.into_iter();
         let filter = if order.has_filter { descriptors.next() } else { None };
         let filter = filter.map(Filter::from_descriptor);
+        let letters = if order.takes_letters { descriptors.next() } else { None };
+        if let Some(letters) = &letters {
+            watch.input(letters, Token::Letters).ok()?;
+        }
         let (mut datagrams, mut streams) = (None, None);
         if order.book.is_some() {
             datagrams = Datagrams::new(descriptors.next()?, &watch);
             streams = Streams::new(descriptors.next()?, &watch);
         }
-        let ports = descriptors.zip(order.routes.iter().copied()).collect();
+        let ports = descriptors.zip(order.ports.routes.iter().copied());
         let relay = Relay::new(ports, (&order.run_root, &order.container), &watch);
-        Some(Self { order, watch, filter, datagrams, streams, relay })
+        let later = Vec::new();
+        Some(Self { order, watch, filter, datagrams, streams, relay, letters, later })
     }
 
     /// Readable when [`Attendant::serve`] has something to do.
@@ -103,6 +166,9 @@ impl Attendant {
     }
 
     fn serve_one(&mut self, token: Token) {
+        if token == Token::Letters {
+            return self.read_letters();
+        }
         let Self { order, watch, datagrams, streams, relay, .. } = self;
         let names = |act: &mut dyn FnMut(&Book)| {
             if let Some(book) = &order.book {
@@ -119,6 +185,7 @@ impl Attendant {
                     names(&mut |book| datagrams.tick(book, watch));
                 }
             }
+            Token::Letters => {}
             Token::Port(index) => relay.hear(index, watch),
             Token::Connection(id) => relay.carry(id, watch),
             Token::Flow(id) => relay.answer(id),
@@ -146,16 +213,30 @@ impl Attendant {
     }
 }
 
+impl Attendant {
+    /// Takes the ports that the container was given.
+    fn read_letters(&mut self) {
+        while let Some((ports, sockets)) = self.letters.as_ref().and_then(letters::receive) {
+            self.relay.add(sockets.into_iter().zip(ports.routes), &self.watch);
+            self.later.push(ports.withdrawal);
+            self.order.ports.datagrams_to.extend(ports.datagrams_to);
+            self.filter = self.filter.take().or_else(|| Filter::open().ok());
+        }
+    }
+}
+
 impl Drop for Attendant {
     fn drop(&mut self) {
+        // What was sent and not read yet has rules already.
+        self.read_letters();
         // First what leads to the container, then, by the end of this value, the ports themselves:
         // whoever gets one of them next finds no rule of ours.
         if let Some(filter) = self.filter.take() {
-            if !self.order.withdrawal.is_empty() {
-                rules::withdraw(&filter, &self.order.withdrawal);
+            for withdrawal in std::iter::once(&self.order.ports.withdrawal).chain(&self.later) {
+                rules::withdraw(&filter, withdrawal);
             }
-            if !self.order.datagrams_to.is_empty() {
-                let mut addresses = self.order.datagrams_to.clone();
+            if !self.order.ports.datagrams_to.is_empty() {
+                let mut addresses = self.order.ports.datagrams_to.clone();
                 let moved = Moved::read(&self.order.run_root, &self.order.container);
                 addresses.extend(moved.into_iter().flat_map(|moved| moved.addresses));
                 conntrack::forget_datagrams(&filter, &addresses);

@@ -16,6 +16,7 @@ mod files;
 mod foreign;
 mod ipam;
 mod legacy;
+mod letters;
 mod link;
 pub mod membership;
 mod moved;
@@ -30,7 +31,7 @@ pub mod sandbox;
 mod site;
 mod watch;
 
-pub use attendant::{Attendant, AttendantOrder};
+pub use attendant::{Attendant, AttendantOrder, give_ports, letters_to, takes_letters};
 pub use conntrack::forget_datagrams;
 pub use dns::Book;
 pub use driver::{Driver, EndpointPlan, NetworkPlan, Subnet, make, named, remove};

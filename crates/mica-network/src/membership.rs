@@ -67,6 +67,7 @@ pub fn forget(run_root: &Path, container: &str) {
     }
     let _ = fs::remove_file(path(run_root, container));
     crate::moved::forget(run_root, container);
+    crate::letters::forget(run_root, container);
 }
 
 /// All containers that have a list.

@@ -127,15 +127,22 @@ struct Flow {
 
 impl Relay {
     pub(crate) fn new(
-        ports: Vec<(OwnedFd, Route)>,
+        ports: impl IntoIterator<Item = (OwnedFd, Route)>,
         (run_root, container): (&Path, &str),
         watch: &Watch,
     ) -> Self {
-        for (index, (socket, _)) in ports.iter().enumerate() {
+        let mut relay = Self { home: (run_root.to_owned(), container.to_owned()), ..Self::default() };
+        relay.add(ports, watch);
+        relay
+    }
+
+    /// Listens at further ports.
+    pub(crate) fn add(&mut self, ports: impl IntoIterator<Item = (OwnedFd, Route)>, watch: &Watch) {
+        for (socket, route) in ports {
             // One that cannot be watched still holds its port.
-            let _ = watch.input(socket, Token::Port(index as u32));
+            let _ = watch.input(&socket, Token::Port(self.ports.len() as u32));
+            self.ports.push((socket, route));
         }
-        Self { ports, home: (run_root.to_owned(), container.to_owned()), ..Self::default() }
     }
 
     /// Looks whether the container was put on other networks: datagrams go there then, also those of flows.

@@ -27,6 +27,8 @@ pub(crate) enum Token {
     Connection(u32),
     /// The container's side of relayed datagrams.
     Flow(u32),
+    /// The socket by which the container is given ports while it runs.
+    Letters,
 }
 
 impl Token {
@@ -40,6 +42,7 @@ impl Token {
             Self::Port(id) => (5, id),
             Self::Connection(id) => (6, id),
             Self::Flow(id) => (7, id),
+            Self::Letters => (8, 0),
         };
         kind << 32 | u64::from(number)
     }
@@ -55,6 +58,7 @@ impl Token {
             5 => Self::Port(number),
             6 => Self::Connection(number),
             7 => Self::Flow(number),
+            8 => Self::Letters,
             _ => return None,
         })
     }
@@ -144,6 +148,7 @@ mod tests {
             Token::Port(2),
             Token::Connection(3),
             Token::Flow(4),
+            Token::Letters,
         ];
         for token in all {
             assert_eq!(Token::unpack(token.pack()), Some(token));

@@ -327,3 +327,48 @@ fn privileged_datagrams_follow_a_container_to_another_network() {
     world.mica(["network", "disconnect", "bridge", "box"]).success();
     talk();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_ports_appear_when_a_container_comes_to_a_network_that_can_have_them() {
+    let world = World::with_busybox();
+    let neighbour = Neighbour::new(80);
+    world.mica(["network", "create", "-d", "macvlan", "-o", "parent=wire80", "wire"]).success();
+    // On a wire of the host there is nothing to publish, and the port is anybody's.
+    web(&world, "web", &["-p", "8150:80", "-p", "8151:9000/udp", "--network", "wire"]);
+    world.mica(["port", "web"]).success().stdout_is("");
+    web(&world, "other", &["-p", "8150:80"]);
+    eventually("I am other", || fetch("127.0.0.1:8150"));
+    let connect = ["network", "connect", "--gw-priority", "1", "bridge", "web"];
+    world.mica(connect).code(1).stderr_contains("8150");
+    assert!(!world.inspect("web", "{{json .NetworkSettings.Networks}}").contains("bridge"));
+    world.mica(["rm", "-f", "other"]).success();
+    world.mica(connect).success();
+    let is_reached = |name: &str| {
+        for address in ["127.0.0.1:8150", "[::1]:8150"] {
+            eventually(&format!("I am {name}"), || fetch(address));
+        }
+        reaches(&neighbour, "http://10.80.0.1:8150/", &format!("I am {name}"));
+    };
+    is_reached("web");
+    world.mica(["port", "web", "80"]).success().stdout_contains("0.0.0.0:8150");
+    // From then on they are as if they had always been there.
+    let taken = ["run", "--rm", "-p", "8150:80", "busybox", "true"];
+    world.mica(taken).code(125).stderr_contains("8150");
+    world.mica(["network", "create", "side"]).success();
+    world.mica(["network", "connect", "--gw-priority", "2", "side", "web"]).success();
+    world.mica(["network", "disconnect", "bridge", "web"]).success();
+    is_reached("web");
+    world.mica(["rm", "-f", "web"]).success();
+    let rules = e2e::neighbour::host(&["nft", "list", "ruleset"]);
+    assert!(!rules.contains("8150") && !rules.contains("8151"), "{rules}");
+    // One that began on no network at all has its names too.
+    web(&world, "lone", &["-p", "8150:80"]);
+    world.mica(["stop", "-t", "0", "lone"]).success();
+    world.mica(["network", "disconnect", "bridge", "lone"]).success();
+    world.mica(["start", "lone"]).success();
+    assert_eq!(fetch("127.0.0.1:8150"), None);
+    world.mica(["network", "connect", "side", "lone"]).success();
+    is_reached("lone");
+    world.mica(["exec", "lone", "nslookup", "lone"]).success();
+}

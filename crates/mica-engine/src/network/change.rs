@@ -4,14 +4,14 @@ use crate::container::list::{prune_labels, prune_until};
 use crate::container::record::Record;
 use crate::database::query;
 use crate::error::{Error, Result};
-use crate::network::endpoint::Endpoint;
+use crate::network::endpoint::{Endpoint, Place};
 use crate::network::record::Network;
 use crate::{Local, events, lock};
 use mica_api::types::network::NetworkConnectRequest;
 use mica_model::Filters;
 use mica_network::{Filter, Join, Names, sandbox};
 use mica_runtime::NamespaceKind;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 const PRUNE_FILTERS: &[&str] = &["label", "label!", "until"];
 
@@ -145,12 +145,28 @@ impl Local {
             mica_runtime::namespace(self.disk.container(&record.id).run(), NamespaceKind::Network)?;
         let join = Join { network: network.definition.plan.clone(), endpoint: place.plan() };
         sandbox::connect(namespace.as_fd(), &join)?;
+        let told = self.tell_of_place(record, network, place, namespace.as_fd());
+        if told.is_err() {
+            // What has told nobody is taken back; a link that cannot be goes with the container.
+            let _ = sandbox::disconnect(namespace.as_fd(), &place.interface, None);
+        }
+        told
+    }
+
+    /// What others have to know of a running container's new place.
+    fn tell_of_place(
+        &self,
+        record: &Record,
+        network: &Network,
+        place: &Place,
+        namespace: BorrowedFd<'_>,
+    ) -> Result<()> {
         self.publish(&Filter::open()?, place)?;
-        self.choose_way_out(record, namespace.as_fd(), None)?;
+        self.choose_way_out(record, namespace, None)?;
         self.add_hosts(record, place)?;
         let now: Vec<Network> = self.places(record)?.into_iter().map(|(network, _)| network).collect();
         let before: Vec<Network> = now.iter().filter(|other| other.id != network.id).cloned().collect();
-        self.wake_resolver(record, namespace.as_fd(), (&before, &now))?;
+        self.wake_resolver(record, namespace, (&before, &now))?;
         self.tell_neighbours_anew(record)
     }
 

@@ -9,14 +9,13 @@ use crate::Local;
 use crate::container::record::{Definition, Record};
 use crate::database::query;
 use crate::error::{Error, Result};
-use crate::network::endpoint::{Endpoint, PublishedPort, forget, release};
+use crate::network::endpoint::{Endpoint, Place, PublishedPort, forget, release};
 use crate::network::overlap;
 use crate::network::ports;
 use crate::network::record::Network;
 use crate::network::resolution::{self, Resolver};
-use crate::network::rules::forwards;
 use mica_model::ContainerId;
-use mica_network::{AttendantOrder, Book, Filter, Join, PortWish, Protocol, Reservation, Route, sandbox};
+use mica_network::{AttendantOrder, Book, Filter, Join, PortWish, Protocol, Reservation, sandbox};
 use mica_runtime::CompanionPlan;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -38,10 +37,10 @@ pub(crate) struct Furnished {
 pub(crate) type Places = Vec<(Network, Endpoint)>;
 
 impl Local {
-    /// Gives a container that is about to run its places in its networks; `None` if it is on none.
+    /// Gives a container that is about to run its places in its networks; `None` if it is on none and can be put on none.
     pub(crate) fn furnish(&self, record: &Record, definition: &Definition) -> Result<Option<Furnished>> {
         let places = self.places(record)?;
-        if places.is_empty() {
+        if places.is_empty() && !can_join(definition) {
             return Ok(None);
         }
         let furnished = self.furnish_places(record, definition, places);
@@ -118,12 +117,14 @@ impl Local {
             .unwrap_or_else(|_| Err(mica_network::Error::Invalid { what: "a thread failed".to_owned() }))?;
         let warnings = told?;
         let environment = self.link_environment(record, &places)?;
-        let companion =
-            self.hand_over(record, &places, (filter, made.resolver, resolver.servers), reservations);
+        let letters = self.letters(record, definition, !reservations.is_empty())?;
+        let found = (filter, made.resolver, resolver.servers);
+        let companion = self.hand_over(record, &places, found, (letters, reservations));
         Ok(Furnished { namespace: made.namespace, companion, environment, warnings })
     }
 
-    fn reserve(&self, definition: &Definition, network: &Network) -> Result<Vec<Reservation>> {
+    /// Takes the ports of the host that a container wants.
+    pub(crate) fn reserve(&self, definition: &Definition, network: &Network) -> Result<Vec<Reservation>> {
         let config = self.config()?.network.clone();
         let wishes = ports::wishes(definition, host_binding(network).or(config.publish_address))?;
         let is_sctp = |wish: &PortWish| wish.protocol == Protocol::Sctp;
@@ -196,32 +197,39 @@ impl Local {
         record: &Record,
         places: &Places,
         (filter, sockets, servers): (Option<Filter>, (OwnedFd, OwnedFd), Vec<SocketAddr>),
-        reservations: Vec<Reservation>,
+        (letters, reservations): (Option<OwnedFd>, Vec<Reservation>),
     ) -> CompanionPlan {
-        let live: Vec<_> = places.iter().filter_map(|(_, endpoint)| endpoint.place.as_ref()).collect();
-        let all_forwards: Vec<_> = live.iter().flat_map(|place| forwards(place)).collect();
+        let live = places.iter().filter_map(|(_, endpoint)| endpoint.place.as_ref());
+        let addresses = live.into_iter().find(|place| !place.ports.is_empty()).map(Place::ips);
         let run_root = self.disk.run_root().to_owned();
         let container = record.id.to_string();
-        let table = self.site().table();
-        let mut order = AttendantOrder::new(run_root.clone(), container.clone(), &table, &all_forwards);
+        let ports = (reservations, &*addresses.unwrap_or_default());
+        let (mut order, port_sockets) =
+            AttendantOrder::new(run_root.clone(), container.clone(), &self.site().table(), ports);
         order.has_filter = filter.is_some();
-        let mut descriptors: Vec<OwnedFd> = filter.map(Filter::into_descriptor).into_iter().collect();
+        order.takes_letters = letters.is_some();
         order.book = Some(Book { run_root, container, servers });
-        descriptors.extend([sockets.0, sockets.1]);
-        let with_ports = live.iter().find(|place| !place.ports.is_empty());
-        let addresses = with_ports.map(|place| place.ips()).unwrap_or_default();
-        for reservation in reservations {
-            let same = addresses.iter().find(|ip| ip.is_ipv4() == reservation.host.is_ipv4());
-            let Some((socket, target)) = reservation.socket.zip(same.or(addresses.first())) else { continue };
-            let target = SocketAddr::new(*target, reservation.private);
-            order.routes.push(Route { protocol: reservation.protocol, target });
-            descriptors.push(socket);
+        let filter = filter.map(Filter::into_descriptor);
+        let all = filter.into_iter().chain(letters).chain([sockets.0, sockets.1]).chain(port_sockets);
+        CompanionPlan { order: order.encode(), descriptors: all.collect() }
+    }
+
+    /// Where a container is told of ports that it cannot have yet, if it wants any.
+    fn letters(&self, record: &Record, definition: &Definition, has_ports: bool) -> Result<Option<OwnedFd>> {
+        if has_ports || ports::wishes(definition, None)?.is_empty() {
+            return Ok(None);
         }
-        CompanionPlan { order: order.encode(), descriptors }
+        Ok(Some(mica_network::letters_to(self.disk.run_root(), record.id.as_str())?))
     }
 }
 
-fn published(reservation: &Reservation) -> PublishedPort {
+/// Whether a container that is on no network can be put on one while it runs.
+fn can_join(definition: &Definition) -> bool {
+    let mode = definition.host_config.network_mode.as_str();
+    !Network::is_plain(mode) && !mode.starts_with("container:")
+}
+
+pub(crate) fn published(reservation: &Reservation) -> PublishedPort {
     let Reservation { protocol, private, host, port, .. } = *reservation;
     PublishedPort { protocol, private, host, port }
 }

@@ -7,9 +7,10 @@
 use crate::Local;
 use crate::container::record::Record;
 use crate::error::Result;
-use crate::network::endpoint::{Place, PublishedPort};
-use crate::network::furnish::{Places, can_publish, way_out};
-use mica_network::{Filter, Moved, sandbox};
+use crate::network::endpoint::{Endpoint, Place, PublishedPort};
+use crate::network::furnish::{Places, can_publish, published, way_out};
+use crate::network::record::Network;
+use mica_network::{Filter, Moved, Reservation, sandbox};
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
@@ -24,7 +25,10 @@ impl Local {
     ) -> Result<()> {
         let mut places = self.places(record)?;
         let chosen = way_out(&places);
-        let (ports, before) = self.ports_of(record, &places, left);
+        let (mut ports, before) = self.ports_of(record, &places, left);
+        let reservations =
+            if ports.is_empty() { self.reserve_late(record, places.get(chosen))? } else { Vec::new() };
+        ports.extend(reservations.iter().map(published));
         let mut after = Vec::new();
         for (index, (network, endpoint)) in places.iter_mut().enumerate() {
             let Some(place) = &mut endpoint.place else { continue };
@@ -43,12 +47,36 @@ impl Local {
         if ports.is_empty() || before == after {
             return Ok(());
         }
+        let run_root = self.disk.run_root();
+        if !reservations.is_empty() {
+            let monitor = (run_root, record.id.as_str());
+            mica_network::give_ports(monitor, &self.site().table(), &reservations, &after)?;
+        }
         let moved = |port: &PublishedPort| (port.protocol, port.private, port.host, port.port);
         let moved = Moved { addresses: after, ports: ports.iter().map(moved).collect() };
-        moved.write(self.disk.run_root(), record.id.as_str())?;
+        moved.write(run_root, record.id.as_str())?;
         self.rewrite_rules()?;
         mica_network::forget_datagrams(&Filter::open()?, &before);
         Ok(())
+    }
+
+    /// The ports of a container that has had none yet, because it was on no network that could have them.
+    fn reserve_late(
+        &self,
+        record: &Record,
+        chosen: Option<&(Network, Endpoint)>,
+    ) -> Result<Vec<Reservation>> {
+        match chosen {
+            Some((network, _)) if can_publish(network) && self.takes_ports(record)? => {
+                self.reserve(&record.definition(&self.database())?, network)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether a container's monitor waits for ports: one that has had them, or wants none, does not.
+    fn takes_ports(&self, record: &Record) -> Result<bool> {
+        Ok(mica_network::takes_letters(self.disk.run_root(), record.id.as_str())?)
     }
 
     /// A container's ports, and the addresses that they have led to.
