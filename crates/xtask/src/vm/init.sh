@@ -5,7 +5,7 @@ B=/bin/busybox
 if [ ! -e /moved ]; then
     $B mkdir /new
     $B mount -t tmpfs -o size=80%,mode=755 tmpfs /new
-    $B mv /bin /fixtures /modules /smoke.sh /new/
+    $B mv /bin /fixtures /modules /*.sh /new/
     # switch_root wants to see this file at both ends before it empties the old root.
     /new/bin/busybox cp /init /new/
     cd /new
@@ -26,5 +26,6 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 for module in /modules/*.ko; do insmod "$module"; done
 ip link set lo up
 sh /smoke.sh
+sh /networks.sh
 echo "SMOKE END"
 poweroff -f

@@ -1,4 +1,4 @@
-//! `cargo xtask vm`: the smoke set on cgroup v2, in a virtual machine with Debian's kernel and a RAM file system of ours.
+//! `cargo xtask vm`: the smoke set on cgroup v2 and networks that other kernels lack, in a virtual machine with Debian's kernel and a RAM file system of ours.
 //!
 //! Works without hardware virtualisation: qemu's own emulation is enough, and is what a build machine usually has.
 
@@ -19,11 +19,50 @@ use std::time::{Duration, Instant};
 /// The package that depends on Debian's newest kernel for virtual machines.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 
-/// The modules that the smoke set needs and that this kernel does not have built in.
-const MODULES: &[&str] = &["kernel/fs/overlayfs/overlay.ko", "kernel/drivers/block/brd.ko"];
+/// The modules that the checks need and that this kernel does not have built in, each after those that it needs.
+const MODULES: &[&str] = &[
+    "fs/overlayfs/overlay",
+    "drivers/block/brd",
+    "lib/libcrc32c",
+    "net/llc/llc",
+    "net/802/stp",
+    "net/bridge/bridge",
+    "drivers/net/veth",
+    "drivers/net/dummy",
+    "drivers/net/macvlan",
+    "drivers/net/ipvlan/ipvlan",
+    "net/ipv4/netfilter/nf_defrag_ipv4",
+    "net/ipv6/netfilter/nf_defrag_ipv6",
+    "net/netfilter/nfnetlink",
+    "net/netfilter/nf_conntrack",
+    "net/netfilter/nf_conntrack_netlink",
+    "net/netfilter/nf_nat",
+    "net/netfilter/nf_tables",
+    "net/netfilter/nft_ct",
+    "net/netfilter/nft_chain_nat",
+    "net/netfilter/nft_nat",
+    "net/netfilter/nft_masq",
+    "net/netfilter/nft_redir",
+    "net/netfilter/nft_fib",
+    "net/ipv4/netfilter/nft_fib_ipv4",
+    "net/ipv6/netfilter/nft_fib_ipv6",
+    "net/netfilter/nft_fib_inet",
+    "net/ipv4/udp_tunnel",
+    "net/ipv6/ip6_udp_tunnel",
+    "net/sctp/sctp",
+];
+
+/// The only program on a Debian machine that speaks SCTP without being asked to be installed, with its libraries.
+const PERL: [&str; 5] = [
+    "usr/bin/perl",
+    "lib64/ld-linux-x86-64.so.2",
+    "lib/x86_64-linux-gnu/libc.so.6",
+    "lib/x86_64-linux-gnu/libm.so.6",
+    "lib/x86_64-linux-gnu/libcrypt.so.1",
+];
 
 /// How long the machine may take from power-on to power-off.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// What the first process prints after the last check.
 const END: &str = "SMOKE END";
@@ -76,7 +115,8 @@ fn kernel(directory: &Path) -> Result<Kernel, Failure> {
     let all_modules = unpacked.join("lib/modules");
     let of_kernel =
         entries(&all_modules).into_iter().next().ok_or_else(|| missing(&all_modules, "modules"))?;
-    Ok(Kernel { image, modules: MODULES.iter().map(|module| of_kernel.join(module)).collect() })
+    let path = |module: &&str| of_kernel.join("kernel").join(module).with_extension("ko");
+    Ok(Kernel { image, modules: MODULES.iter().map(path).collect() })
 }
 
 /// The package with the kernel itself: what the general one depends on.
@@ -109,13 +149,27 @@ fn root(kernel: &Kernel, binary: &Path) -> Result<Vec<u8>, Failure> {
     archive.program("bin/busybox", &read(Path::new("/bin/busybox"))?);
     archive.program("bin/mica", &read(binary)?);
     archive.program("fixtures/busybox.tar", &read(&fixture)?);
+    archive.program("fixtures/perl.tar", &perl()?);
+    archive.program("checks.sh", include_bytes!("checks.sh"));
     archive.program("smoke.sh", include_bytes!("smoke.sh"));
+    archive.program("networks.sh", include_bytes!("networks.sh"));
     archive.program("init", include_bytes!("init.sh"));
-    for module in &kernel.modules {
+    for (place, module) in kernel.modules.iter().enumerate() {
         let name = module.file_name().unwrap_or_default().to_string_lossy();
-        archive.program(&format!("modules/{name}"), &read(module)?);
+        // They are loaded in the order of their names.
+        archive.program(&format!("modules/{place:02}-{name}"), &read(module)?);
     }
     Ok(archive.finish())
+}
+
+/// A root with Perl in it, to be imported.
+fn perl() -> Result<Vec<u8>, Failure> {
+    let mut tar = e2e::Tarball::new();
+    for path in PERL {
+        let bytes = fs::read(Path::new("/").join(path)).map_err(Failure::file(path))?;
+        tar.add(&e2e::Entry::file(path, bytes).mode(0o755));
+    }
+    Ok(tar.finish())
 }
 
 /// A running machine; it is switched off when it is dropped.
