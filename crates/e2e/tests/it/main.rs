@@ -70,6 +70,7 @@ mod network_drivers;
 mod network_firewall;
 mod network_links;
 mod network_names;
+mod network_scale;
 mod peers;
 mod programs;
 mod registry_login;
