@@ -94,6 +94,10 @@ impl<W: Worker> Site<'_, W> {
     }
 }
 
+/// How many stages go on at once. Commands wait for the network and for each other more often than for a processor, so
+/// it is all of them unless somebody has written a file of hundreds.
+const MOST_AT_ONCE: usize = 64;
+
 /// Which stages wait for what.
 struct Board<'a, E> {
     ready: VecDeque<StageRun<'a>>,
@@ -133,8 +137,7 @@ pub fn solve<W: Worker>(
         outcome: None,
     };
     board.want(&plan, plan.target);
-    let threads = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
-    let threads = threads.min(board.ready.len()).max(1);
+    let threads = board.ready.len().clamp(1, MOST_AT_ONCE);
     let (board, bell) = (Mutex::new(board), Condvar::new());
     std::thread::scope(|scope| {
         for _ in 1..threads {

@@ -86,11 +86,32 @@ pub(crate) fn remove_xattr(parent: BorrowedFd<'_>, name: &CStr, key: &[u8]) -> r
 }
 
 /// All attributes of the node itself, sorted by name; none where the file system has none.
-pub(crate) fn xattrs(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub(crate) fn xattrs(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Attributes> {
     let path = via_descriptor(parent, name);
+    all_xattrs(
+        |list| rustix::fs::llistxattr(&path, list),
+        |key, value| rustix::fs::lgetxattr(&path, key, value),
+    )
+}
+
+/// The same of an open file, which takes a quarter of the time.
+pub(crate) fn xattrs_of(file: BorrowedFd<'_>) -> rustix::io::Result<Attributes> {
+    all_xattrs(
+        |list| rustix::fs::flistxattr(file, list),
+        |key, value| rustix::fs::fgetxattr(file, key, value),
+    )
+}
+
+/// Names and values of attributes.
+type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn all_xattrs(
+    list_into: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+    read_into: impl Fn(&[u8], &mut [u8]) -> rustix::io::Result<usize>,
+) -> rustix::io::Result<Attributes> {
     let mut list = vec![0; 1024];
     let length = loop {
-        match rustix::fs::llistxattr(&path, &mut list[..]) {
+        match list_into(&mut list[..]) {
             Ok(length) => break length,
             Err(Errno::RANGE) => list.resize(64 << 10, 0),
             Err(Errno::NOTSUP) => return Ok(Vec::new()),
@@ -100,7 +121,7 @@ pub(crate) fn xattrs(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<
     let mut found = Vec::new();
     for key in list[..length].split(|&b| b == 0).filter(|key| !key.is_empty()) {
         let mut value = vec![0; 64 << 10];
-        match rustix::fs::lgetxattr(&path, key, &mut value[..]) {
+        match read_into(key, &mut value[..]) {
             Ok(length) => found.push((key.to_vec(), value[..length].to_vec())),
             Err(Errno::NODATA) => {}
             Err(error) => return Err(error),
@@ -108,6 +129,11 @@ pub(crate) fn xattrs(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// Whether an attribute is overlayfs' own note about where a node came from, which would be wrong on another stack.
+pub(crate) fn is_overlay_note(key: &[u8]) -> bool {
+    key.starts_with(b"trusted.overlay.") && key != OPAQUE
 }
 
 /// Whether a directory hides those of the same name in lower layers.
@@ -157,10 +183,14 @@ pub(crate) fn describe(
         FileType::Fifo => EntryKind::Fifo,
         _ => return Ok(None),
     };
-    let mut xattrs = xattrs(parent, name)?;
+    Ok(Some((kind, metadata(stat, xattrs(parent, name)?))))
+}
+
+/// Metadata from a status and from attributes, of which those stay that may travel.
+pub(crate) fn metadata(stat: &Stat, mut xattrs: Attributes) -> Metadata {
     xattrs.retain(|(key, _)| is_portable_xattr(key));
     let (uid, gid) = (stat.st_uid, stat.st_gid);
-    Ok(Some((kind, Metadata { mode: stat.st_mode & 0o7777, uid, gid, mtime: mtime(stat), xattrs })))
+    Metadata { mode: stat.st_mode & 0o7777, uid, gid, mtime: mtime(stat), xattrs }
 }
 
 /// Gives a node its owner, attributes, permissions and time, in the order in which none undoes

@@ -19,7 +19,7 @@ pub(crate) trait Sink {
     fn literal(&mut self, bytes: &[u8]) -> io::Result<()>;
 
     /// Exactly `size` bytes of content of the file at `path` of the tree.
-    fn content(&mut self, path: &[u8], file: &OwnedFd, size: u64) -> io::Result<()>;
+    fn content(&mut self, path: &[u8], file: OwnedFd, size: u64) -> io::Result<()>;
 }
 
 /// Everything goes to a writer.
@@ -30,8 +30,8 @@ impl<W: Write> Sink for Plain<W> {
         self.0.write_all(bytes)
     }
 
-    fn content(&mut self, _path: &[u8], file: &OwnedFd, size: u64) -> io::Result<()> {
-        each_piece(file, size, |piece| self.0.write_all(piece))
+    fn content(&mut self, _path: &[u8], file: OwnedFd, size: u64) -> io::Result<()> {
+        each_piece(&file, size, |piece| self.0.write_all(piece))
     }
 }
 
@@ -70,6 +70,7 @@ pub(crate) enum Marks {
 pub(crate) struct Packer<S> {
     pub(crate) sink: S,
     marks: Marks,
+    cleans: bool,
     names: HashMap<(u64, u64), Vec<u8>>,
     /// How many entries were written, whiteouts not counted.
     pub(crate) entries: u64,
@@ -79,7 +80,12 @@ pub(crate) struct Packer<S> {
 
 impl<S: Sink> Packer<S> {
     pub(crate) fn new(sink: S, marks: Marks) -> Self {
-        Self { sink, marks, names: HashMap::new(), entries: 0, bytes: 0 }
+        Self { sink, marks, cleans: false, names: HashMap::new(), entries: 0, bytes: 0 }
+    }
+
+    /// Has overlayfs' notes taken off the files that are written.
+    pub(crate) fn cleaning(self) -> Self {
+        Self { cleans: true, ..self }
     }
 
     /// Writes the tree below `root`, each name after `prefix`.
@@ -112,6 +118,9 @@ impl<S: Sink> Packer<S> {
         if self.marks == Marks::Whiteouts && node::is_whiteout(stat) {
             return self.whiteout(shown, stat).map(|()| false);
         }
+        if node::file_type(stat) == FileType::RegularFile && !self.is_further_name(stat) {
+            return self.file(parent, name, shown);
+        }
         let described = match node::describe(parent, name, stat) {
             Err(Errno::NOENT) => return Ok(false),
             other => other.map_err(Error::io("examine", shown))?,
@@ -119,17 +128,11 @@ impl<S: Sink> Packer<S> {
         let Some((mut kind, metadata)) = described else { return Ok(false) };
         let mut shown = shown.to_vec();
         let is_directory = kind == EntryKind::Directory;
-        if stat.st_nlink > 1 && !is_directory {
-            match self.names.get(&(stat.st_dev, stat.st_ino)) {
-                Some(first) => kind = EntryKind::HardLink { target: first.clone() },
-                None => drop(self.names.insert((stat.st_dev, stat.st_ino), shown.clone())),
-            }
+        if !is_directory && let Some(first) = self.first_name(stat, &shown) {
+            kind = EntryKind::HardLink { target: first };
         }
         if is_directory && !shown.ends_with(b"/") {
             shown.push(b'/');
-        }
-        if kind == EntryKind::File {
-            return self.file(parent, name, (shown, metadata));
         }
         self.header(&Entry { name: shown, kind, metadata, stored: 0, sparse: None })?;
         self.entries += 1;
@@ -142,26 +145,45 @@ impl<S: Sink> Packer<S> {
         Ok(self.sink)
     }
 
-    fn file(
-        &mut self,
-        parent: BorrowedFd<'_>,
-        name: &CStr,
-        (shown, metadata): (Vec<u8>, Metadata),
-    ) -> Result<bool> {
+    /// Whether a node was written under another name.
+    fn is_further_name(&self, stat: &Stat) -> bool {
+        stat.st_nlink > 1 && self.names.contains_key(&(stat.st_dev, stat.st_ino))
+    }
+
+    /// The name under which a node was written; if it was not, it is now.
+    fn first_name(&mut self, stat: &Stat, shown: &[u8]) -> Option<Vec<u8>> {
+        if stat.st_nlink < 2 {
+            return None;
+        }
+        let identity = (stat.st_dev, stat.st_ino);
+        let first = self.names.get(&identity).cloned();
+        if first.is_none() {
+            self.names.insert(identity, shown.to_vec());
+        }
+        first
+    }
+
+    fn file(&mut self, parent: BorrowedFd<'_>, name: &CStr, shown: &[u8]) -> Result<bool> {
         // A FIFO swapped in must not block us, a link must not lead us elsewhere.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(parent, name, flags, Mode::empty()) {
             Err(Errno::NOENT | Errno::LOOP) => return Ok(false),
-            other => other.map_err(Error::io("open", &shown))?,
+            other => other.map_err(Error::io("open", shown))?,
         };
-        let stat = rustix::fs::fstat(&file).map_err(Error::io("examine", &shown))?;
+        let stat = rustix::fs::fstat(&file).map_err(Error::io("examine", shown))?;
         if node::file_type(&stat) != FileType::RegularFile {
             return Ok(false);
         }
+        self.first_name(&stat, shown);
+        let xattrs = node::xattrs_of(file.as_fd()).map_err(Error::io("examine", shown))?;
+        for (key, _) in xattrs.iter().filter(|(key, _)| self.cleans && node::is_overlay_note(key)) {
+            node::remove_xattr(parent, name, key).map_err(Error::io("clean", shown))?;
+        }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        let entry = Entry { name: shown, kind: EntryKind::File, metadata, stored: size, sparse: None };
+        let (name, metadata) = (shown.to_vec(), node::metadata(&stat, xattrs));
+        let entry = Entry { name, kind: EntryKind::File, metadata, stored: size, sparse: None };
         self.header(&entry)?;
-        self.sink.content(&entry.name, &file, size).map_err(Error::io("archive", &entry.name))?;
+        self.sink.content(&entry.name, file, size).map_err(Error::io("archive", &entry.name))?;
         self.sink.literal(&[0; BLOCK][..padding(size)]).map_err(Error::io("write", b"the archive"))?;
         self.entries += 1;
         self.bytes += size;

@@ -19,6 +19,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 /// What becomes of an upper directory that was made a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,11 +91,11 @@ impl LayerStore {
         let recipe_path = workspace.directory.recipe();
         let file = File::create(&recipe_path).map_err(io_at("make", &recipe_path))?;
         let recipe = RecipeWriter::new(BufWriter::new(file)).map_err(io_at("write", &recipe_path))?;
-        let recording = Recording { recipe, stream: HashedStream::new() };
-        let mut packer = Packer::new(recording, Marks::Whiteouts);
+        let recording = Recording { recipe, stream: HashedStream::new(), writing: None };
+        let mut packer = Packer::new(recording, Marks::Whiteouts).cleaning();
         packer.tree(root.as_fd(), b"")?;
         let (size, entries) = (packer.bytes, packer.entries);
-        let Recording { recipe, stream } = packer.finish()?;
+        let Recording { recipe, stream, .. } = packer.finish()?;
         let (writer, archive_size) = recipe.finish().map_err(io_at("write", &recipe_path))?;
         writer.into_inner().map_err(|error| io_at("write", &recipe_path)(error.into_error()))?;
         let diff_id = stream.finish().map_err(io_at("hash", &tree))?;
@@ -109,10 +110,27 @@ impl LayerStore {
 /// the end. Most layers are smaller, and some are never kept.
 const WRITTEN_AT_THE_END: u64 = 16 << 20;
 
+/// How many files may wait to be written to the disk. Nobody waits for room: what finds none is written later.
+const WAITING: usize = 64;
+
 /// Hashes the archive and writes the recipe instead of it: the files are where they shall be.
 struct Recording<W: Write> {
     recipe: RecipeWriter<W>,
     stream: HashedStream,
+    /// The way to the thread that has files written to the disk.
+    writing: Option<SyncSender<OwnedFd>>,
+}
+
+/// Starts a thread that has the files written which it is given; it ends when nobody gives it any more.
+fn start_writing() -> io::Result<SyncSender<OwnedFd>> {
+    let (files, waiting) = sync_channel::<OwnedFd>(WAITING);
+    std::thread::Builder::new().name("write out".to_owned()).spawn(move || {
+        for file in waiting {
+            // Only a matter of time: who relies on the layer waits for the disk.
+            let _ = mica_sys::write_out::begin_writing(file.as_fd());
+        }
+    })?;
+    Ok(files)
 }
 
 impl<W: Write> Sink for Recording<W> {
@@ -121,21 +139,23 @@ impl<W: Write> Sink for Recording<W> {
         self.recipe.literal(bytes)
     }
 
-    fn content(&mut self, path: &[u8], file: &OwnedFd, size: u64) -> io::Result<()> {
-        self.stream.file(file, size)?;
+    fn content(&mut self, path: &[u8], file: OwnedFd, size: u64) -> io::Result<()> {
+        self.stream.file(&file, size)?;
         if size == 0 {
             return Ok(());
         }
         if self.stream.length() > WRITTEN_AT_THE_END {
-            // Only a matter of time: who relies on the layer waits for the disk.
-            let _ = mica_sys::write_out::begin_writing(file.as_fd());
+            if self.writing.is_none() {
+                self.writing = Some(start_writing()?);
+            }
+            self.writing.as_ref().map(|files| files.try_send(file));
         }
         self.recipe.piece(path, 0, size)
     }
 }
 
-/// Removes what a layer must not have: sockets, the overlay's own notes about where files came from,
-/// which would be wrong on another stack, and times after `latest`.
+/// Removes what a layer must not have: sockets, the overlay's own notes except those on regular files, which the packer
+/// opens anyway, and times after `latest`.
 fn strip(root: BorrowedFd<'_>, latest: Option<Timestamp>) -> Result<()> {
     strip_notes(root, c".", b"")?;
     let mut walk = Walk::new(root)?;
@@ -155,8 +175,10 @@ fn strip(root: BorrowedFd<'_>, latest: Option<Timestamp>) -> Result<()> {
                 strip_notes(walk.directory(), &name, walk.path())?;
                 walk.descend(&name)?;
             }
-            _ => {
-                strip_notes(walk.directory(), &name, walk.path())?;
+            kind => {
+                if kind != FileType::RegularFile {
+                    strip_notes(walk.directory(), &name, walk.path())?;
+                }
                 limit_time(walk.directory(), &name, latest)?;
             }
         }
@@ -179,7 +201,7 @@ fn limit_time(directory: BorrowedFd<'_>, name: &std::ffi::CStr, latest: Option<T
 
 fn strip_notes(directory: BorrowedFd<'_>, name: &std::ffi::CStr, path: &[u8]) -> Result<()> {
     for (key, _) in node::xattrs(directory, name).map_err(Error::io("examine", path))? {
-        if key.starts_with(b"trusted.overlay.") && key != node::OPAQUE {
+        if node::is_overlay_note(&key) {
             node::remove_xattr(directory, name, &key).map_err(Error::io("clean", path))?;
         }
     }

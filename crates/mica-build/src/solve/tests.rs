@@ -14,8 +14,8 @@ struct Pretender {
     kept: Mutex<HashMap<Digest, Change>>,
     failing: Option<&'static str>,
     on_build: Vec<String>,
-    /// Whether linked copies are to be on their way at the same time.
-    are_met: bool,
+    /// How many linked copies, or commands, are to be on their way at the same time.
+    meeting: usize,
     met: Mutex<usize>,
     bell: Condvar,
     /// What was digested.
@@ -30,6 +30,19 @@ impl Pretender {
         let digest = crate::cache::Key::new(&what).finish();
         lock(&self.done).push(what);
         Ok(Change { layer: Some(digest), created: Timestamp::from_nanoseconds(1) })
+    }
+
+    /// Waits for the others, but not for ever.
+    fn meet(&self) -> Result<(), String> {
+        let mut met = lock(&self.met);
+        *met += 1;
+        self.bell.notify_all();
+        let limit = std::time::Duration::from_secs(20);
+        let waited = self.bell.wait_timeout_while(met, limit, |met| *met < self.meeting);
+        match waited.is_ok_and(|(_, waited)| waited.timed_out()) {
+            true => Err("alone".to_owned()),
+            false => Ok(()),
+        }
     }
 }
 
@@ -65,21 +78,14 @@ impl Worker for Pretender {
     }
 
     fn copy(&self, _: &Root, step: &CopyStep, _: StepNumber) -> Result<Change, String> {
-        if step.is_linked && self.are_met {
-            // Each waits for another one, but not for ever.
-            let mut met = lock(&self.met);
-            *met += 1;
-            self.bell.notify_all();
-            let limit = std::time::Duration::from_secs(20);
-            let waited = self.bell.wait_timeout_while(met, limit, |met| *met < 2);
-            if waited.is_ok_and(|(_, waited)| waited.timed_out()) {
-                return Err("alone".to_owned());
-            }
+        if step.is_linked {
+            self.meet()?;
         }
         self.did(format!("copy {} to {}", step.sources.join(" "), step.destination))
     }
 
     fn run(&self, _: &Root, step: &RunStep, _: StepNumber) -> Result<Change, String> {
+        self.meet()?;
         self.did(format!("run {} with {}", step.arguments.join(" "), step.environment.join(" ")))
     }
 
@@ -197,7 +203,7 @@ fn mistakes_and_failures_end_the_build() {
 
 #[test]
 fn linked_copies_go_on_at_the_same_time_and_keep_their_order() {
-    let worker = Pretender { are_met: true, ..Pretender::default() };
+    let worker = Pretender { meeting: 2, ..Pretender::default() };
     let text = "FROM a\nCOPY --link x /x\nCOPY --link --chown=1:2 y /y\nCOPY z /z\n";
     let image = build_with(&worker, text, &Options::default()).unwrap();
     let layer = |what: &str| crate::cache::Key::new(what).finish();
@@ -236,4 +242,14 @@ fn many_stages_need_few_threads_and_no_stack() {
     }
     let worker = Pretender::default();
     assert_eq!(build_with(&worker, &text, &Options::default()).unwrap().root.layers.len(), 2000);
+}
+
+#[test]
+fn stages_that_need_nobody_go_on_at_the_same_time_however_few_the_processors() {
+    let count = 16;
+    let stages: String = (0..count).map(|number| format!("FROM a AS s{number}\nRUN {number}\n")).collect();
+    let copies: String = (0..count).map(|number| format!("COPY --from=s{number} /x /y\n")).collect();
+    let worker = Pretender { meeting: count, ..Pretender::default() };
+    build_with(&worker, &format!("{stages}FROM scratch\n{copies}"), &Options::default()).unwrap();
+    assert_eq!(done(&worker).len(), 2 * count);
 }

@@ -95,7 +95,7 @@ impl Local {
         Ok(Bake::read_with(&files, &settings, &other)?)
     }
 
-    /// Does builds, as many at the same time as there are processors.
+    /// Does builds at the same time, except those that need others.
     pub(crate) fn build_all(
         &self,
         builds: &[NamedBuild<'_>],
@@ -104,9 +104,8 @@ impl Local {
         check_needs(builds)?;
         let crew = Crew::default();
         let board = Board::new(builds.len());
-        let threads = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
         std::thread::scope(|scope| {
-            for _ in 1..threads.min(builds.len()) {
+            for _ in 1..builds.len().min(MOST_AT_ONCE) {
                 scope.spawn(|| self.work(builds, listener, (&crew, &board)));
             }
             self.work(builds, listener, (&crew, &board));
@@ -133,6 +132,9 @@ impl Local {
         }
     }
 }
+
+/// How many builds go on at once, each with all of its stages.
+const MOST_AT_ONCE: usize = 16;
 
 /// Which builds are begun and which are done.
 struct Board {

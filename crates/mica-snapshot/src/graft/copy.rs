@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::Scope;
 
 /// How nodes change on their way.
@@ -164,15 +164,24 @@ impl<'scope, 'env> Copy<'scope, 'env> {
     fn enter_top(&mut self, visited: &Visited<'_>, into: &[CString]) -> Result<()> {
         self.place.enter(into, Missing::Make)?;
         if self.options.keep_top && self.times.contains_key(self.place.names()) {
-            let Some((_, metadata)) = self.describe(visited)? else { return Ok(()) };
+            let Some((_, metadata)) = self.describe(visited, None)? else { return Ok(()) };
             node::apply_metadata(self.place.directory(), c".", &metadata, false)?;
             self.times.insert(self.place.names().to_vec(), metadata.mtime);
         }
         Ok(())
     }
 
-    fn describe(&self, visited: &Visited<'_>) -> Result<Option<(EntryKind, Metadata)>> {
-        let described = node::describe(visited.parent, visited.name, visited.stat);
+    /// What a node is to be; of a regular file by its descriptor.
+    fn describe(
+        &self,
+        visited: &Visited<'_>,
+        file: Option<&OwnedFd>,
+    ) -> Result<Option<(EntryKind, Metadata)>> {
+        let described = match file {
+            Some(file) => node::xattrs_of(file.as_fd())
+                .map(|xattrs| Some((EntryKind::File, node::metadata(visited.stat, xattrs)))),
+            None => node::describe(visited.parent, visited.name, visited.stat),
+        };
         let Some((kind, mut metadata)) = described.map_err(Error::io("examine", visited.below))? else {
             return Ok(None);
         };
@@ -191,7 +200,11 @@ impl<'scope, 'env> Copy<'scope, 'env> {
     }
 
     fn node(&mut self, visited: &Visited<'_>, path: &[CString]) -> Result<()> {
-        let Some((kind, metadata)) = self.describe(visited)? else { return Ok(()) };
+        let from = match node::file_type(visited.stat) {
+            FileType::RegularFile => Some(open(visited)?),
+            _ => None,
+        };
+        let Some((kind, metadata)) = self.describe(visited, from.as_ref())? else { return Ok(()) };
         let Some((name, parents)) = path.split_last() else { return Ok(()) };
         self.place.enter(parents, Missing::Make)?;
         if kind == EntryKind::Directory {
@@ -216,11 +229,11 @@ impl<'scope, 'env> Copy<'scope, 'env> {
             }
             other => other,
         };
-        let Some(file) = made.map_err(Error::io("make", &shown))? else {
+        let (Some(file), Some(from)) = (made.map_err(Error::io("make", &shown))?, from) else {
             return node::apply_metadata(directory, name, &metadata, is_symlink);
         };
-        let from = open(visited)?.into();
-        self.filler.take(Fill { from, to: file.into(), stat: *visited.stat, metadata, shown })
+        let to = file.into();
+        self.filler.take(Fill { from: from.into(), to, stat: *visited.stat, metadata, shown })
     }
 
     /// A directory that is there keeps what is in it and gets the permissions of the copied one.

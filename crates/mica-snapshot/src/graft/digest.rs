@@ -12,7 +12,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 /// Bytes of a file read at once.
@@ -85,25 +85,17 @@ impl Digesting<'_, '_> {
     /// Begins with attributes and content.
     fn begin(&mut self, visited: &Visited<'_>) -> Result<Answer> {
         let Visited { parent, name, stat, below } = visited;
-        let mut hash = Sha256::new();
-        let xattrs = node::xattrs(*parent, name).map_err(Error::io("examine", below))?;
-        for (key, value) in xattrs.iter().filter(|(key, _)| node::is_portable_xattr(key)) {
-            for part in [key, value] {
-                hash.update((part.len() as u64).to_le_bytes());
-                hash.update(part);
-            }
+        if node::file_type(stat) == FileType::RegularFile {
+            let file = open(visited)?;
+            let (answer, awaited) = sync_channel(1);
+            self.threads.take(u64::try_from(stat.st_size).unwrap_or(0), move |buffer| {
+                // Nobody waits any more where the walk has failed.
+                let _ = answer.send(of_file(&file, buffer));
+            })?;
+            return Ok(Answer::Awaited(awaited));
         }
-        hash.update([0xff]);
+        let mut hash = of_attributes(&node::xattrs(*parent, name).map_err(Error::io("examine", below))?);
         match node::file_type(stat) {
-            FileType::RegularFile => {
-                let file = open(visited)?;
-                let (answer, awaited) = sync_channel(1);
-                self.threads.take(u64::try_from(stat.st_size).unwrap_or(0), move |buffer| {
-                    // Nobody waits any more where the walk has failed.
-                    let _ = answer.send(of_file(hash, &file, buffer));
-                })?;
-                return Ok(Answer::Awaited(awaited));
-            }
             FileType::Symlink => {
                 let target =
                     rustix::fs::readlinkat(*parent, *name, Vec::new()).map_err(Error::io("read", below))?;
@@ -157,8 +149,22 @@ pub(super) fn open(visited: &Visited<'_>) -> Result<OwnedFd> {
     Ok(file)
 }
 
-/// Goes on with a digest through all of a file.
-fn of_file(mut hash: Sha256, file: &OwnedFd, buffer: &mut Vec<u8>) -> rustix::io::Result<Digest> {
+/// Begins a digest with the attributes that may travel.
+fn of_attributes(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Sha256 {
+    let mut hash = Sha256::new();
+    for (key, value) in xattrs.iter().filter(|(key, _)| node::is_portable_xattr(key)) {
+        for part in [key, value] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    }
+    hash.update([0xff]);
+    hash
+}
+
+/// The digest of a file's attributes and of all that is in it.
+fn of_file(file: &OwnedFd, buffer: &mut Vec<u8>) -> rustix::io::Result<Digest> {
+    let mut hash = of_attributes(&node::xattrs_of(file.as_fd())?);
     buffer.resize(CHUNK, 0);
     loop {
         match rustix::io::read(file, &mut buffer[..]) {
