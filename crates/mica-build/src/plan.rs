@@ -1,6 +1,8 @@
 //! From a Dockerfile to a graph: which stage stands on which, and which ones the target needs.
 
-use crate::dockerfile::{Dockerfile, Globals, Inputs, ParseError, PlatformArguments, Span, Stage};
+use crate::dockerfile::{
+    Dockerfile, Globals, Inputs, Instruction, ParseError, PlatformArguments, Span, Stage,
+};
 use std::collections::BTreeMap;
 
 /// What a build is told besides the Dockerfile.
@@ -106,6 +108,8 @@ pub enum PlanProblem {
     Later {
         /// The stage.
         name: String,
+        /// Its number.
+        number: usize,
         /// The stage that wants it.
         current: String,
     },
@@ -161,7 +165,70 @@ impl<'a> Plan<'a> {
             let planned = plan.stage(index, stage)?;
             plan.stages.push(planned);
         }
-        Ok(plan)
+        match plan.circle() {
+            Some((stage, span)) => Err((PlanProblem::Circular { name: plan.stage_name(stage) }, Some(span))),
+            None => Ok(plan),
+        }
+    }
+
+    /// The first stage from which stages are reached that need each other, by what is written, and where one of them
+    /// speaks of a later one. Whether the target needs them does not matter.
+    fn circle(&self) -> Option<(usize, Span)> {
+        let count = self.file.stages.len();
+        let needs: Vec<Vec<(usize, Span)>> = (0..count).map(|index| self.mentions(index)).collect();
+        let mut is_sound = vec![false; count];
+        for first in 0..count {
+            // A stage on the path with how many of its needs were looked at; not by recursion, for files have many.
+            let mut path = vec![(first, 0)];
+            let mut is_on_path = vec![false; count];
+            is_on_path[first] = true;
+            while let Some((stage, looked_at)) = path.last_mut() {
+                let stage = *stage;
+                let Some(&(next, _)) = needs[stage].get(*looked_at).filter(|_| !is_sound[stage]) else {
+                    (is_on_path[stage], is_sound[stage]) = (false, true);
+                    path.pop();
+                    continue;
+                };
+                *looked_at += 1;
+                if is_on_path[next] {
+                    let steps = path.iter().map(|(stage, looked_at)| (*stage, needs[*stage][looked_at - 1]));
+                    let mut forward = steps.filter(|(stage, (next, _))| next >= stage);
+                    return forward.next_back().map(|(_, (_, span))| (first, span));
+                }
+                if !is_sound[next] {
+                    is_on_path[next] = true;
+                    path.push((next, 0));
+                }
+            }
+        }
+        None
+    }
+
+    /// The stages that a stage speaks of, also those that come later, each with the instruction.
+    fn mentions(&self, index: usize) -> Vec<(usize, Span)> {
+        let stage = &self.file.stages[index];
+        let mut mentioned = Vec::new();
+        if let Base::Stage(base) = self.stages[index].base {
+            mentioned.push((base, stage.span));
+        }
+        for name in self.globals.references(stage).unwrap_or_default() {
+            let number = match self.from(&name.value, index) {
+                Ok(From::Stage(number)) => number,
+                Err(PlanProblem::Circular { .. }) => index,
+                Err(PlanProblem::Later { number, .. }) => number,
+                _ => continue,
+            };
+            let begins_before = |instruction: &&Instruction| instruction.span.start <= name.span.start;
+            let within = stage.instructions.iter().rev().find(begins_before);
+            mentioned.push((number, within.map_or(name.span, |instruction| instruction.span)));
+        }
+        mentioned
+    }
+
+    /// The name of a stage, or the one that it gets by its number.
+    fn stage_name(&self, index: usize) -> String {
+        let name = self.file.stages[index].name.as_ref().map(|name| name.value.clone());
+        name.unwrap_or_else(|| format!("stage-{index}"))
     }
 
     fn stage(&self, index: usize, stage: &Stage) -> Result<PlannedStage, Placed> {
@@ -198,11 +265,13 @@ impl<'a> Plan<'a> {
         match self.stage_named(name, self.file.stages.len()).or(number) {
             None => Ok(From::Image(name.to_owned())),
             Some(number) if number < current => Ok(From::Stage(number)),
-            Some(number) if number == current => Err(PlanProblem::Circular { name: name.to_owned() }),
+            Some(number) if number == current => {
+                Err(PlanProblem::Circular { name: self.stage_name(current) })
+            }
             Some(number) if number >= self.file.stages.len() => Err(PlanProblem::NoStage { number }),
-            Some(_) => {
-                let current = self.file.stages[current].name.as_ref().map(|name| name.value.clone());
-                Err(PlanProblem::Later { name: name.to_owned(), current: current.unwrap_or_default() })
+            Some(number) => {
+                let current = self.stage_name(current);
+                Err(PlanProblem::Later { name: name.to_owned(), number, current })
             }
         }
     }

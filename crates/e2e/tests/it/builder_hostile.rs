@@ -226,3 +226,31 @@ fn privileged_every_attribute_of_a_source_is_in_its_key_but_its_time() {
     );
     assert!(!is_cached());
 }
+
+/// BLD-14: what would go round for ever ends at once, with the place.
+#[test]
+#[ignore = "needs root"]
+fn privileged_nothing_stands_on_itself() {
+    let world = World::with_busybox();
+    let circle = "circular dependency detected on stage: me";
+    for dockerfile in [
+        "FROM busybox AS me\nCOPY --from=me / /x\n",
+        "FROM busybox AS me\nRUN --mount=from=other,target=/x true\nFROM me AS other\n",
+        "FROM busybox AS me\nCOPY --from=2 / /x\nFROM me AS other\nFROM other\nRUN true\n",
+    ] {
+        build(&world, dockerfile, &[]).failure().stderr_contains(circle).stderr_contains(">>> ");
+    }
+    // A name that no earlier stage has is an image's, also that of the stage itself.
+    world.mica(["tag", "busybox", "me"]).success();
+    build(&world, "FROM me AS me\nRUN true\n", &["-t", "me"]).success();
+    build(&world, "FROM me AS me\nRUN true\n", &["-t", "me"]).success();
+    // Triggers do not go on for ever, and lead nobody into himself.
+    build(&world, "FROM busybox\nONBUILD COPY --from=me / /x\n", &["-t", "loop"]).success();
+    build(&world, "FROM loop AS me\n", &[]).failure().stderr_contains(circle);
+    let later = "FROM loop AS one\nFROM one AS me\n";
+    build(&world, later, &[]).failure().stderr_contains("cannot copy from stage \"me\"");
+    build(&world, "FROM busybox\nONBUILD ONBUILD RUN true\n", &[])
+        .failure()
+        .stderr_contains("ONBUILD ONBUILD");
+    build(&world, "FROM busybox\nONBUILD FROM loop\n", &[]).failure().stderr_contains("trigger");
+}

@@ -186,7 +186,13 @@ fn mistakes_and_failures_end_the_build() {
     let SolveError::Wrong { problem, .. } = error else { panic!("{error:?}") };
     assert_eq!(problem.to_string(), "target stage \"bulider\" could not be found (did you mean builder?)");
     let circular = "FROM a AS one\nCOPY --from=two /x /y\nFROM a AS two\nCOPY --from=one /x /y\n";
-    let error = fails(circular, Some("one"));
+    let by_a_mount = "FROM a AS one\nRUN --mount=from=two,target=/m true\nFROM one AS two\nFROM a\n";
+    let unnamed = "FROM a AS good\nFROM a\nCOPY --from=2 / /x\nFROM good\nCOPY --from=1 / /x\nFROM a\n";
+    for (text, stage) in [(circular, "one"), (by_a_mount, "one"), (unnamed, "stage-1")] {
+        let SolveError::Wrong { problem, .. } = fails(text, None) else { panic!("{text}") };
+        assert_eq!(problem.to_string(), format!("circular dependency detected on stage: {stage}"));
+    }
+    let error = fails("FROM a AS one\nCOPY --from=two /x /y\nFROM a AS two\n", Some("one"));
     assert!(matches!(error, SolveError::Wrong { problem: PlanProblem::Later { .. }, .. }), "{error:?}");
     let error = fails("FROM a AS one\nCOPY --from=one /x /y\n", None);
     assert!(matches!(error, SolveError::Wrong { problem: PlanProblem::Circular { .. }, .. }), "{error:?}");
