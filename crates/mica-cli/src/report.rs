@@ -251,7 +251,7 @@ pub fn words(failure: &Failure, place: Place<'_>) -> String {
             format!("{program}: {failure}\n{hint}{usage}{help}")
         }
         Failure::RefusedLaunch { .. } | Failure::Launch { .. } => {
-            format!("{program}: {failure}\n{hint}{help}")
+            format!("{program}: {}\n{hint}{help}", without_numbers(&failure.to_string()))
         }
         Failure::Engine { source } => format!("{}\n{hint}", engine_words(source)),
         _ => format!("{failure}\n{hint}"),
@@ -260,7 +260,21 @@ pub fn words(failure: &Failure, place: Place<'_>) -> String {
 
 /// The line about an engine's refusal of one of several targets.
 pub fn engine_words(error: &EngineError) -> String {
-    format!("Error: {error}")
+    format!("Error: {}", without_numbers(&error.to_string()))
+}
+
+/// What the library says of an error, without the numbers that it puts behind the words: " (os error 2)".
+fn without_numbers(text: &str) -> String {
+    const BEGIN: &str = " (os error ";
+    let mut pieces = text.split(BEGIN);
+    let mut words = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        match piece.trim_start_matches(|letter: char| letter.is_ascii_digit()).strip_prefix(')') {
+            Some(rest) => words.push_str(rest),
+            None => words.extend([BEGIN, piece]),
+        }
+    }
+    words
 }
 
 /// Gathers the errors of a command with several targets, which goes on after each.

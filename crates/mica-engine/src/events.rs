@@ -247,6 +247,12 @@ pub(crate) fn network(network: &Network, action: &str, more: &[(&str, String)]) 
     Event { status: String::new(), id: String::new(), ..event("network", action, &network.id, attributes) }
 }
 
+/// What a prune of one kind of things has freed, in bytes.
+pub(crate) fn pruned(kind: &str, reclaimed: u64) -> Event {
+    let attributes = BTreeMap::from([("reclaimed".to_owned(), reclaimed.to_string())]);
+    event(kind, "prune", "", attributes)
+}
+
 fn event(kind: &str, action: &str, id: &str, attributes: BTreeMap<String, String>) -> Event {
     let now = now();
     Event {

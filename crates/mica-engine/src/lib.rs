@@ -13,6 +13,7 @@ mod database;
 mod disk;
 mod error;
 mod events;
+mod host;
 mod image;
 mod instant;
 mod lock;

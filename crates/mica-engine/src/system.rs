@@ -3,11 +3,12 @@
 use crate::Local;
 use crate::container::record::Observed;
 use crate::error::Result;
+use crate::host::{self, Controllers};
 use crate::image::record::ImageRecord;
 use mica_api::API_VERSION;
 use mica_api::types::container::ListOptions;
 use mica_api::types::image::ImageListOptions;
-use mica_api::types::system::{DiskUsage, Info, Plugins, Version};
+use mica_api::types::system::{DiskUsage, Info, Plugins, Runtime, Swarm, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Random bytes of the kernel (getrandom(2)).
@@ -53,7 +54,7 @@ impl Local {
         let total = containers.len() as u64;
         let running = count(|observed| observed.status == "running");
         let paused = count(|observed| observed.status == "paused");
-        let cgroups = cgroup_version();
+        let controllers = Controllers::read();
         Ok(Info {
             id: self.store_id(),
             containers: total,
@@ -67,9 +68,24 @@ impl Local {
                 ("Mounted in".to_owned(), "the container's own mount namespace".to_owned()),
             ],
             logging_driver: crate::container::log_driver::default_driver(self.config()?).to_owned(),
-            plugins: Plugins { log: crate::container::log_driver::names() },
+            plugins: Plugins {
+                volume: vec!["local".to_owned()],
+                network: ["bridge", "host", "ipvlan", "macvlan", "null"].map(str::to_owned).to_vec(),
+                authorization: None,
+                log: crate::container::log_driver::names(),
+            },
+            memory_limit: controllers.has("memory"),
+            swap_limit: controllers.limits_swap(),
+            cpu_cfs_period: controllers.has("cpu"),
+            cpu_cfs_quota: controllers.has("cpu"),
+            cpu_shares: controllers.has("cpu"),
+            cpu_set: controllers.has("cpuset"),
+            pids_limit: controllers.has("pids"),
+            oom_kill_disable: controllers.spares_on_shortage(),
+            ipv4_forwarding: host::forwards_ipv4(),
+            system_time: std::time::SystemTime::now().into(),
             cgroup_driver: "cgroupfs".to_owned(),
-            cgroup_version: cgroups.to_owned(),
+            cgroup_version: controllers.version().to_owned(),
             kernel_version: kernel_version(),
             operating_system: operating_system(),
             os_type: "linux".to_owned(),
@@ -80,6 +96,16 @@ impl Local {
             name: host_name(),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
             security_options: self.security_options()?,
+            default_runtime: RUNTIME.to_owned(),
+            runtimes: BTreeMap::from([(RUNTIME.to_owned(), Runtime { path: RUNTIME.to_owned() })]),
+            init_binary: "docker-init".to_owned(),
+            cdi_spec_dirs: self.device_directories()?,
+            index_server_address: "https://index.docker.io/v1/".to_owned(),
+            labels: Vec::new(),
+            experimental_build: false,
+            // Containers live on whatever becomes of the commands that started them.
+            live_restore_enabled: true,
+            swarm: Swarm::default(),
             warnings: Vec::new(),
         })
     }
@@ -140,11 +166,6 @@ pub(crate) fn architecture() -> &'static str {
     }
 }
 
-/// `2` where the unified hierarchy is the only one, else `1` (cgroups(7)).
-fn cgroup_version() -> &'static str {
-    if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "2" } else { "1" }
-}
-
 fn kernel_version() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
@@ -159,6 +180,9 @@ fn memory_total() -> u64 {
     let information = rustix::system::sysinfo();
     information.totalram.saturating_mul(u64::from(information.mem_unit))
 }
+
+/// The only thing that runs containers, as `HostConfig.Runtime` names it.
+const RUNTIME: &str = "mica";
 
 /// The oldest that a client may speak.
 const API_VERSION_MIN: &str = "1.24";

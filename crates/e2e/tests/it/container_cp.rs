@@ -20,6 +20,22 @@ fn privileged_cp_goes_both_ways() {
 
 #[test]
 #[ignore = "needs root"]
+fn privileged_cp_to_a_link_that_leads_nowhere_makes_what_it_points_at() {
+    let world = World::with_busybox();
+    let file = world.scratch().join("letter");
+    fs::write(&file, "hello").unwrap();
+    world
+        .mica(["run", "--name", "box", "busybox", "sh", "-c", "ln -s /there /link; ln -s link /chain"])
+        .success();
+    world.mica(["cp".as_ref(), file.as_os_str(), "box:/chain".as_ref()]).success();
+    world.mica(["diff", "box"]).success().stdout_contains("A /there\n");
+    let link = world.scratch().join("link");
+    world.mica(["cp".as_ref(), "box:/link".as_ref(), link.as_os_str()]).success();
+    assert_eq!(fs::read_link(link).unwrap(), std::path::Path::new("/there"));
+}
+
+#[test]
+#[ignore = "needs root"]
 fn privileged_nobody_waits_for_who_takes_an_archive_slowly() {
     let world = World::with_busybox();
     world.mica(["create", "--name", "box", "busybox", "true"]).success();

@@ -29,3 +29,35 @@ fn privileged_ps_understands_short_ids_and_names() {
     assert_eq!(world.inspect("someone", "{{.Id}}"), id);
     world.mica(["inspect", "nobody"]).code(1).stderr_contains("nobody");
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_ps_shows_the_id_of_an_image_whose_name_means_another_one_now() {
+    let world = World::with_busybox();
+    world.mica(["tag", "busybox", "moving"]).success();
+    world.mica(["create", "--name", "box", "moving", "true"]).success();
+    world.mica(["ps", "-a", "--format", "{{.Image}}"]).success().stdout_is("moving\n");
+    world.mica(["commit", "box", "moving"]).success();
+    let id = world.inspect("box", "{{.Image}}");
+    let short = format!("{}\n", &id["sha256:".len()..][..12]);
+    world.mica(["ps", "-a", "--format", "{{.Image}}"]).success().stdout_is(&short);
+    world.mica(["rmi", "moving"]).success();
+    world.mica(["ps", "-a", "--format", "{{.Image}}"]).success().stdout_is(&short);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_what_is_odd_but_docker_takes_it_is_taken() {
+    let world = World::with_busybox();
+    world.mica(["create", "--name", "box", "busybox", "true"]).success();
+    world
+        .mica(["ps", "-a", "-f", "isolation=default", "--format", "{{.Names}}"])
+        .success()
+        .stdout_is("box\n");
+    let id = world.inspect("box", "{{.ID}}");
+    world
+        .mica(["ps", "-aq", "--format", "{{.Names}}"])
+        .success()
+        .stdout_is(&format!("{}\n", &id[..12]))
+        .stderr_contains("WARNING: Ignoring custom format");
+}

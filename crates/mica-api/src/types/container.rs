@@ -344,11 +344,61 @@ pub struct GraphDriver {
 #[serde(rename_all = "PascalCase", default)]
 #[expect(missing_docs, reason = "the fields carry docker's names and meanings one for one")]
 pub struct NetworkSettings {
+    pub bridge: String,
     #[serde(rename = "SandboxID")]
     pub sandbox_id: String,
     pub sandbox_key: String,
     pub ports: BTreeMap<String, Option<Vec<PortBinding>>>,
+    #[serde(flatten)]
+    pub default_network: DefaultNetworkSettings,
     pub networks: BTreeMap<String, EndpointSettings>,
+}
+
+/// The place in the network `bridge` once more, where it was before there were other networks: much that is
+/// written still looks for `.NetworkSettings.IPAddress`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[expect(missing_docs, reason = "the fields carry docker's names and meanings one for one")]
+pub struct DefaultNetworkSettings {
+    pub hairpin_mode: bool,
+    #[serde(rename = "LinkLocalIPv6Address")]
+    pub link_local_ipv6_address: String,
+    #[serde(rename = "LinkLocalIPv6PrefixLen")]
+    pub link_local_ipv6_prefix_length: i64,
+    #[serde(rename = "SecondaryIPAddresses")]
+    pub secondary_ip_addresses: Option<Vec<String>>,
+    #[serde(rename = "SecondaryIPv6Addresses")]
+    pub secondary_ipv6_addresses: Option<Vec<String>>,
+    #[serde(rename = "EndpointID")]
+    pub endpoint_id: String,
+    pub gateway: String,
+    #[serde(rename = "GlobalIPv6Address")]
+    pub global_ipv6_address: String,
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    pub global_ipv6_prefix_length: i64,
+    #[serde(rename = "IPAddress")]
+    pub ip_address: String,
+    #[serde(rename = "IPPrefixLen")]
+    pub ip_prefix_length: i64,
+    #[serde(rename = "IPv6Gateway")]
+    pub ipv6_gateway: String,
+    pub mac_address: String,
+}
+
+impl From<&EndpointSettings> for DefaultNetworkSettings {
+    fn from(bridge: &EndpointSettings) -> Self {
+        Self {
+            endpoint_id: bridge.endpoint_id.clone(),
+            gateway: bridge.gateway.clone(),
+            global_ipv6_address: bridge.global_ipv6_address.clone(),
+            global_ipv6_prefix_length: bridge.global_ipv6_prefix_length,
+            ip_address: bridge.ip_address.clone(),
+            ip_prefix_length: bridge.ip_prefix_length,
+            ipv6_gateway: bridge.ipv6_gateway.clone(),
+            mac_address: bridge.mac_address.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 /// A path that a container changed.

@@ -1,9 +1,9 @@
 //! What builds keep for the next ones: who uses how much, and what may go.
 
 use super::cache::Row;
-use crate::Local;
 use crate::error::{Error, Result};
 use crate::image::record::ImageRecord;
+use crate::{Local, events};
 use mica_api::types::build::{BuildCacheRecord, BuildPruneOptions, BuildPruned};
 use mica_model::{Digest, Timestamp, size};
 use std::collections::HashSet;
@@ -61,6 +61,7 @@ impl Local {
         }
         self.tidy_containers();
         self.tidy_images();
+        self.events.append(&events::pruned("builder", pruned.reclaimed));
         Ok(pruned)
     }
 

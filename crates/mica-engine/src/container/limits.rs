@@ -1,6 +1,7 @@
 //! Limits: checked as docker checks them, changed on a live container.
 
 use crate::error::{Error, Result};
+use crate::host;
 use mica_api::types::host_config::Resources;
 
 /// The least memory a container may have, in bytes: docker's 6 MiB.
@@ -112,7 +113,22 @@ fn check_cpu(limits: &Resources) -> Result<()> {
             return Err(Error::invalid(format!("invalid value {list:?} for {what}")));
         }
     }
-    Ok(())
+    check_available("CPUs", &limits.cpuset_cpus, host::processors)?;
+    check_available("memory nodes", &limits.cpuset_mems, host::memory_nodes)
+}
+
+/// Whether the host has all of a list; it is asked only if there is one.
+fn check_available(what: &str, wished: &str, available: fn() -> String) -> Result<()> {
+    if wished.is_empty() {
+        return Ok(());
+    }
+    let available = available();
+    if host::has_all(&available, wished) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "Requested {what} are not available - requested {wished}, available: {available}"
+    )))
 }
 
 fn check_range(what: &str, value: i64, low: i64, high: i64) -> Result<()> {
@@ -148,6 +164,8 @@ mod tests {
             Resources { nano_cpus: i64::MAX, ..Default::default() },
             Resources { cpu_quota: 5, ..Default::default() },
             Resources { cpuset_cpus: "0-9999999999".to_owned(), ..Default::default() },
+            Resources { cpuset_cpus: "9999".to_owned(), ..Default::default() },
+            Resources { cpuset_mems: "9999".to_owned(), ..Default::default() },
         ] {
             assert!(check(&mut wrong.clone()).is_err(), "{wrong:?}");
         }

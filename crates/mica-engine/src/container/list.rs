@@ -3,6 +3,7 @@
 use crate::container::health;
 use crate::container::record::{Observed, Record};
 use crate::container::remove::RemovedVolumes;
+use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::image::record::ImageRecord;
 use crate::network::ports::PortFilter;
@@ -11,12 +12,26 @@ use mica_api::types::container::{
     ContainerSummary, ListOptions, MountPoint, PruneResponse, SummaryHostConfig,
 };
 use mica_model::{ErrorKind, Filters, Timestamp};
+use std::collections::BTreeMap;
 
-/// Filters that `ps` knows. No container has ports yet, so that docker's `expose` and `publish` are refused rather
-/// than ignored.
+/// Filters that `ps` knows. Kinds of isolation there are on Windows only: elsewhere docker takes the filter and all
+/// containers pass it.
 const LIST_FILTERS: &[&str] = &[
-    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "name", "network",
-    "publish", "since", "status", "volume",
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
 ];
 
 const PRUNE_FILTERS: &[&str] = &["label", "label!", "until"];
@@ -32,6 +47,7 @@ impl Local {
         let limit = if options.limit == 0 { usize::MAX } else { options.limit };
         let mut rows = Vec::new();
         let mut mounts = volume::mounts_by_container(&self.database())?;
+        let mut images = ImageNames::default();
         for (record, observed) in self.observe_all()? {
             if rows.len() >= limit {
                 break;
@@ -44,7 +60,8 @@ impl Local {
                 && sieve.wants_health(|| self.health_word(&record, &observed))
             {
                 let summary = self.summary(&record, &observed, options.size)?;
-                rows.push(ContainerSummary { mounts, ..summary });
+                let image = images.shown(&self.database(), &record)?;
+                rows.push(ContainerSummary { mounts, image, ..summary });
             }
         }
         Ok(rows)
@@ -207,6 +224,7 @@ impl Local {
             }
         }
         self.tidy_containers();
+        self.events.append(&events::pruned("container", answer.space_reclaimed));
         Ok(answer)
     }
 }
@@ -220,7 +238,7 @@ pub(crate) fn prune_until(filters: &Filters) -> Result<Option<Timestamp>> {
 }
 
 /// Whether labels satisfy `label=` and `label!=`.
-pub(crate) fn prune_labels(filters: &Filters, labels: &std::collections::BTreeMap<String, String>) -> bool {
+pub(crate) fn prune_labels(filters: &Filters, labels: &BTreeMap<String, String>) -> bool {
     let find = |key: &str| labels.get(key).map(String::as_str);
     filters.match_kv_list("label", find)
         && (!filters.contains("label!") || !filters.match_kv_list("label!", find))
@@ -316,6 +334,35 @@ impl<'a> Sieve<'a> {
             && self.before.is_none_or(|before| record.created < before)
             && self.since.is_none_or(|since| record.created > since)
             && self.ancestors.as_ref().is_none_or(|ids| ids.contains(&record.image_id))
+    }
+}
+
+/// What the images of containers are called now.
+#[derive(Default)]
+struct ImageNames {
+    /// The ids of names that were looked up.
+    known: BTreeMap<String, Option<String>>,
+}
+
+impl ImageNames {
+    /// The name that a container's image was asked for by, or the id if that means another image by now, or none.
+    fn shown(&mut self, database: &Database, record: &Record) -> Result<String> {
+        if record.image == record.image_id {
+            return Ok(record.image.clone());
+        }
+        if !self.known.contains_key(&record.image) {
+            let id = match ImageRecord::find(database, &record.image) {
+                Ok(image) => Some(image.id.to_string()),
+                // Gone, or the beginning of several ids by now.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidArgument) => {
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            self.known.insert(record.image.clone(), id);
+        }
+        let is_so = self.known.get(&record.image).and_then(Option::as_ref) == Some(&record.image_id);
+        Ok(if is_so { record.image.clone() } else { record.image_id.clone() })
     }
 }
 

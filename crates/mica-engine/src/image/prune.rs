@@ -1,11 +1,11 @@
 //! `image prune`: deletes dangling images, or all that no container uses.
 
-use crate::Local;
 use crate::container::record::Record;
 use crate::error::{Error, Result};
 use crate::image::list::{Catalogue, label, until};
 use crate::image::record::ImageRecord;
 use crate::volume::mounted_images;
+use crate::{Local, events};
 use mica_api::types::image::{ImageDelete, ImageRemoveOptions};
 use mica_model::{Filters, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -37,6 +37,7 @@ impl Local {
         }
         self.tidy_images();
         let reclaimed = reclaimed(&catalogue, &removed);
+        self.events.append(&events::pruned("image", reclaimed));
         Ok((removed, reclaimed))
     }
 

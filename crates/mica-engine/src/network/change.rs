@@ -82,6 +82,8 @@ impl Local {
                 Err(error) => return Err(error),
             }
         }
+        // Networks take no room on disk.
+        self.events.append(&events::pruned("network", 0));
         Ok(removed)
     }
 

@@ -115,6 +115,9 @@ impl Local {
                 add_ports(&mut settings, endpoint);
             }
             let shown = endpoint_settings(record, definition, (network, endpoint), pid > 0);
+            if network.name == "bridge" {
+                settings.default_network = (&shown).into();
+            }
             settings.networks.insert(network.name.clone(), shown);
         }
         if pid > 0 {

@@ -96,6 +96,7 @@ impl Local {
             }
         }
         self.empty_trash();
+        self.events.append(&events::pruned("volume", answer.space_reclaimed));
         Ok(answer)
     }
 }

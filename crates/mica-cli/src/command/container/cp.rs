@@ -19,7 +19,7 @@ use mica_model::ErrorKind;
 use place::{Found, Kind};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use unpack::Target;
 
 /// The entry of the table.
@@ -206,23 +206,22 @@ fn tell(count: u64, to: &str, options: CopyOptions, context: &Context<'_>) {
     }
 }
 
-/// The end of a path in a container that may be a symbolic link, and what is there.
+/// The end of a path in a container that may be a symbolic link, and what is there. A link that leads nowhere is
+/// followed too: what is copied then appears where it points.
 fn destination(engine: &dyn Engine, reference: &str, path: &str) -> Result<(String, Found), Failure> {
-    let path = if path.is_empty() { "/" } else { path };
-    let stat = match engine.container_path_stat(reference, path) {
-        Err(error) if is_missing_path(&error, engine, reference) => {
-            return Ok((path.to_owned(), Found::Nothing));
+    let mut path = if path.is_empty() { "/" } else { path }.to_owned();
+    for _ in 0..LINKS_MAX {
+        let stat = match engine.container_path_stat(reference, &path) {
+            Err(error) if is_missing_path(&error, engine, reference) => return Ok((path, Found::Nothing)),
+            stat => stat?,
+        };
+        match kind_of(&stat) {
+            Kind::Link => path = link_target(&path, &stat),
+            Kind::Directory => return Ok((path, Found::Directory)),
+            Kind::File => return Ok((path, Found::File)),
         }
-        stat => stat?,
-    };
-    match followed(engine, reference, path.to_owned(), stat) {
-        Ok((path, stat)) if kind_of(&stat) == Kind::Directory => Ok((path, Found::Directory)),
-        Ok((path, _)) => Ok((path, Found::File)),
-        Err(Failure::Engine { source }) if source.kind == ErrorKind::NotFound => {
-            Ok((path.to_owned(), Found::Nothing))
-        }
-        Err(other) => Err(other),
     }
+    Err(too_many_links(&path))
 }
 
 /// A missing container is an error, a missing path is a name to make.
@@ -240,13 +239,21 @@ fn followed(
         if kind_of(&stat) != Kind::Link {
             return Ok((path, stat));
         }
-        let target = PathBuf::from(&stat.link_target);
-        let parent = Path::new(path.trim_end_matches('/')).parent().unwrap_or(Path::new("/"));
-        // Joining an absolute target replaces the parent.
-        path = parent.join(target).display().to_string();
+        path = link_target(&path, &stat);
         stat = engine.container_path_stat(reference, &path)?;
     }
-    Err(Failure::refused(format!("{path}: too many levels of symbolic links")))
+    Err(too_many_links(&path))
+}
+
+/// Where the link at `path` leads.
+fn link_target(path: &str, stat: &PathStat) -> String {
+    let parent = Path::new(path.trim_end_matches('/')).parent().unwrap_or(Path::new("/"));
+    // Joining an absolute target replaces the parent.
+    parent.join(&stat.link_target).display().to_string()
+}
+
+fn too_many_links(path: &str) -> Failure {
+    Failure::refused(format!("{path}: too many levels of symbolic links"))
 }
 
 /// Bit of a directory in Go's file modes.

@@ -57,6 +57,9 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
         None if !is_quiet => context.file().ps_format.clone(),
         typed => typed.unwrap_or_default(),
     };
+    if is_quiet && !format.is_empty() {
+        context.say_error("WARNING: Ignoring custom format, because both --format and --quiet are set.\n");
+    }
     let layout = if matches.on("size") { &LAYOUT_WITH_SIZE } else { &LAYOUT };
     let detail = if is_quiet { Detail::Quiet } else { Detail::Full };
     let format = if format == "raw" { raw(matches) } else { format };

@@ -7,7 +7,7 @@ use crate::document::{Form, to_value};
 use crate::output::ui::escape_control;
 use crate::output::units::binary_size;
 use crate::report::{Failure, Outcome, SUCCESS};
-use mica_api::types::system::Info;
+use mica_api::types::system::{Info, Plugins};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -50,8 +50,24 @@ fn document(info: &Info, context: &Context<'_>) -> Result<Value, Failure> {
             "Warnings": null,
         });
         object.insert("ClientInfo".to_owned(), client);
+        object.insert("Debug".to_owned(), context.config.options.debug.into());
+        // There is no daemon with proxies of its own: those of the command are used.
+        let proxies = context.config.proxies();
+        for (name, proxy) in
+            [("HttpProxy", &proxies.http), ("HttpsProxy", &proxies.https), ("NoProxy", &proxies.none)]
+        {
+            object.insert(name.to_owned(), without_password(proxy).into());
+        }
     }
     Ok(value)
+}
+
+/// A proxy's address as it may be shown to anybody.
+fn without_password(address: &str) -> String {
+    match address.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        Some((scheme, host)) => format!("{scheme}://xxxxx:xxxxx@{host}"),
+        None => address.to_owned(),
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
@@ -74,15 +90,17 @@ fn words(info: &Info, is_debugging: bool) -> String {
         line(2, name, value);
     }
     line(1, "Logging Driver", &info.logging_driver);
-    if !info.plugins.log.is_empty() {
-        text.push_str(" Plugins:\n");
-        let _ = writeln!(text, "  Log: {}", info.plugins.log.join(" "));
-    }
+    plugins(&mut text, &info.plugins);
     let mut line = |indent: usize, name: &str, value: &dyn std::fmt::Display| {
         let _ = writeln!(text, "{:indent$}{name}: {value}", "");
     };
     line(1, "Cgroup Driver", &info.cgroup_driver);
     line(1, "Cgroup Version", &info.cgroup_version);
+    line(1, "Swarm", &info.swarm.local_node_state);
+    let runtimes: Vec<_> = info.runtimes.keys().map(String::as_str).collect();
+    line(1, "Runtimes", &runtimes.join(" "));
+    line(1, "Default Runtime", &info.default_runtime);
+    line(1, "Init Binary", &info.init_binary);
     security(&mut text, &info.security_options);
     let mut line = |name: &str, value: &dyn std::fmt::Display| {
         let _ = writeln!(text, " {name}: {value}");
@@ -96,7 +114,19 @@ fn words(info: &Info, is_debugging: bool) -> String {
     line("Name", &escape_control(&info.name));
     line("ID", &info.id);
     line("Docker Root Dir", &info.docker_root_dir);
+    line("Debug Mode", &false);
+    line("Experimental", &info.experimental_build);
+    line("Live Restore Enabled", &info.live_restore_enabled);
     text
+}
+
+/// The drivers of each kind that there are any of.
+fn plugins(text: &mut String, plugins: &Plugins) {
+    let kinds = [("Volume", &plugins.volume), ("Network", &plugins.network), ("Log", &plugins.log)];
+    text.push_str(" Plugins:\n");
+    for (kind, names) in kinds.iter().filter(|(_, names)| !names.is_empty()) {
+        let _ = writeln!(text, "  {kind}: {}", names.join(" "));
+    }
 }
 
 /// `name=seccomp,profile=default` becomes a name with its settings below.
@@ -124,7 +154,9 @@ fn security(text: &mut String, options: &[String]) {
 mod tests {
     use crate::fake::FakeEngine;
     use crate::testing::{outcome, run};
-    use mica_api::types::system::{Info, Plugins};
+    use mica_api::types::system::{Info, Plugins, Runtime, Swarm};
+    use mica_model::Timestamp;
+    use std::collections::BTreeMap;
 
     fn engine() -> FakeEngine {
         let text = |text: &str| text.to_owned();
@@ -138,7 +170,17 @@ mod tests {
             driver: text("overlay2"),
             driver_status: vec![(text("Backing Filesystem"), text("extfs"))],
             logging_driver: text("json-file"),
-            plugins: Plugins { log: vec![text("json-file"), text("none")] },
+            plugins: Plugins { log: vec![text("json-file"), text("none")], ..Plugins::default() },
+            memory_limit: true,
+            swap_limit: false,
+            cpu_cfs_period: true,
+            cpu_cfs_quota: true,
+            cpu_shares: true,
+            cpu_set: true,
+            pids_limit: true,
+            oom_kill_disable: false,
+            ipv4_forwarding: true,
+            system_time: Timestamp::NEVER,
             cgroup_driver: text("cgroupfs"),
             cgroup_version: text("1"),
             kernel_version: text("6.18.1"),
@@ -151,6 +193,15 @@ mod tests {
             name: text("vm"),
             server_version: text("9.9"),
             security_options: vec![text("name=seccomp,profile=default")],
+            default_runtime: text("mica"),
+            runtimes: BTreeMap::from([(text("mica"), Runtime { path: text("mica") })]),
+            init_binary: text("docker-init"),
+            cdi_spec_dirs: vec![text("/etc/cdi")],
+            index_server_address: text("https://index.docker.io/v1/"),
+            labels: Vec::new(),
+            experimental_build: false,
+            live_restore_enabled: true,
+            swarm: Swarm::default(),
             warnings: vec![text("WARNING: No swap limit support")],
         };
         FakeEngine::default().will("info", Ok(info))
@@ -163,9 +214,10 @@ mod tests {
             "Client:\n Version:    {}\n Context:    default\n Debug Mode: false\n\nServer:\n Containers: 3\n  \
              Running: 1\n  Paused: 0\n  Stopped: 2\n Images: 4\n Server Version: 9.9\n Storage Driver: overlay2\n  \
              Backing Filesystem: extfs\n Logging Driver: json-file\n Plugins:\n  Log: json-file none\n Cgroup Driver: cgroupfs\n Cgroup Version: 1\n \
-             Security Options:\n  seccomp\n   Profile: default\n Kernel Version: 6.18.1\n Operating System: \
+             Swarm: inactive\n Runtimes: mica\n Default Runtime: mica\n Init Binary: docker-init\n Security Options:\n  seccomp\n   Profile: default\n Kernel Version: 6.18.1\n Operating System: \
              Debian GNU/Linux 12 (bookworm)\n OSType: linux\n Architecture: x86_64\n CPUs: 2\n Total Memory: \
-             23.54GiB\n Name: vm\n ID: ID1\n Docker Root Dir: /var/lib/mica\n",
+             23.54GiB\n Name: vm\n ID: ID1\n Docker Root Dir: /var/lib/mica\n Debug Mode: false\n \
+             Experimental: false\n Live Restore Enabled: true\n",
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!((code, output, error), (0, expected, "WARNING: No swap limit support\n".to_owned()));
@@ -175,5 +227,13 @@ mod tests {
     fn templates_see_both_halves() {
         let format = "{{.ServerVersion}} {{.NCPU}} {{.ClientInfo.Context}}";
         assert_eq!(run(&engine(), &["info", "-f", format]), outcome(0, "9.9 2 default\n", ""));
+        let format = "{{.DefaultRuntime}} {{.Swarm.LocalNodeState}} {{.CPUCfsQuota}}{{range $n, $r := .Runtimes}} {{$n}}{{end}}";
+        assert_eq!(run(&engine(), &["info", "-f", format]), outcome(0, "mica inactive true mica\n", ""));
+    }
+
+    #[test]
+    fn passwords_of_proxies_are_not_shown() {
+        assert_eq!(super::without_password("http://a:b@host:3128"), "http://xxxxx:xxxxx@host:3128");
+        assert_eq!(super::without_password("http://host:3128"), "http://host:3128");
     }
 }

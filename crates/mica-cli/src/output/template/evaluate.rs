@@ -1,7 +1,7 @@
 //! Walks the tree of a template and writes its text.
 
 use super::ast::{Branch, Command, Node, Operand, OperandKind, Pipeline, Place};
-use super::value::{Nature, omitted, type_name};
+use super::value::{Nature, omitted, type_name, written_name};
 use super::{Missing, Mode, Template, TemplateError, Value, function, printf};
 use serde_json::Value as Json;
 
@@ -245,9 +245,12 @@ impl<'t, 'a> Evaluator<'t, 'a> {
     fn path(&self, mut value: Value<'a>, path: &[String], place: Place) -> Evaluated<Value<'a>> {
         for (index, name) in path.iter().enumerate() {
             let field = self.field(&value, name, place);
-            // Only the last name may stand for something left out: nothing has no fields.
+            let is_last = index + 1 == path.len();
+            // Only the last name may stand for something left out, nothing has no fields; but an empty map has.
             value = match (field, omitted(name)) {
-                (Err(_), Some(empty)) if index + 1 == path.len() && value.is_document() => empty.into(),
+                (Err(_), Some(empty)) if (is_last || empty.is_object()) && value.is_document() => {
+                    empty.into()
+                }
                 (field, _) => field?,
             };
         }
@@ -263,7 +266,7 @@ impl<'t, 'a> Evaluator<'t, 'a> {
                 None => self.fail(place, lost()),
             },
             _ => match &*value.json() {
-                Json::Object(_) => match value.child(|json| json.get(name), name) {
+                Json::Object(_) => match named(value, name) {
                     Some(child) => Ok(child),
                     None if self.mode.missing() == Missing::NoValue || value.is_free() => Ok(Value::Missing),
                     None => self.fail(place, format!("map has no entry for key {name:?}")),
@@ -431,4 +434,10 @@ fn element<'a>(value: &Value<'a>, position: usize) -> Option<Value<'a>> {
         return text.as_bytes().get(position).map(|byte| Json::from(*byte).into());
     }
     value.child(|json| json.get(position), "")
+}
+
+/// A field of a document; one of a structure also by the name that docker's own programs have for it.
+fn named<'a>(value: &Value<'a>, name: &str) -> Option<Value<'a>> {
+    let field = |name: &str| value.child(|json| json.get(name), name);
+    field(name).or_else(|| written_name(name).filter(|_| !value.is_free()).and_then(field))
 }

@@ -6,6 +6,10 @@ use serde_json::{Value as Json, json};
 fn document() -> Json {
     json!({
         "Name": "default",
+        "Id": "abc",
+        "Empty": {},
+        "HostConfig": {"Dns": ["9.9.9.9"], "CpuShares": 7},
+        "LogConfig": {"Type": "json-file", "Config": {}},
         "Metadata": {},
         "Endpoints": {"docker": {"Host": "unix:///run/x.sock", "SkipTLSVerify": false}},
         "Config": {"Labels": {"a": "b"}, "Empty": null},
@@ -61,7 +65,8 @@ fn complaints_about_the_data() {
     check(&[
         ("{{.Foo}}", "! :1:2: executing \"\" at <.Foo>: map has no entry for key \"Foo\""),
         ("{{.Metadata.Foo}}", "<no value>"),
-        ("{{.Config.Foo.X}}", "<no value>"),
+        ("{{.Config.Foo.X}}", "! :1:9: executing \"\" at <.Config.Foo.X>: map has no entry for key \"Foo\""),
+        ("{{.LogConfig.Config.Foo}}", "<no value>"),
         ("{{.Name.X}}", "! :1:7: executing \"\" at <.Name.X>: can't evaluate field X in type string"),
         ("{{$.Foo}}", "! :1:3: executing \"\" at <$.Foo>: map has no entry for key \"Foo\""),
         (
@@ -123,6 +128,23 @@ fn what_is_null_or_left_out() {
             "{{.State.Health.Status}}",
             "! :1:8: executing \"\" at <.State.Health.Status>: map has no entry for key \"Health\"",
         ),
+    ]);
+}
+
+#[test]
+fn fields_that_documents_leave_out_have_dockers_empty_values() {
+    check(&[
+        ("{{.Config.Cmd}}{{.Config.User}}{{.Config.ExposedPorts}}{{.Config.Healthcheck}}", "[]map[]<nil>"),
+        ("{{.Empty.Labels.foo}}|{{.Empty.Driver}}|{{.Empty.Name}}|{{.Empty.IPRange}}", "<no value>|||"),
+    ]);
+}
+
+#[test]
+fn fields_have_the_names_of_dockers_programs_too() {
+    check(&[
+        ("{{.ID}} {{.Id}} {{.HostConfig.DNS}}{{.HostConfig.CPUShares}}", "abc abc [9.9.9.9]7"),
+        ("{{.Config.Labels.ID}}", "<no value>"),
+        ("{{index .Config.Labels \"ID\"}}", ""),
     ]);
 }
 

@@ -52,12 +52,20 @@ pub enum Nature {
 }
 
 impl Nature {
-    /// What the value of a field is by its name.
-    fn of(field: &str) -> Self {
+    /// What the value of a field is by its name, and for a name of two meanings by what it is a part of.
+    fn of(field: &str, whole: &Json) -> Self {
         match field {
-            "Annotations" | "Attributes" | "Config" | "Containers" | "Data" | "DriverOpts"
-            | "ExposedPorts" | "Labels" | "Metadata" | "Networks" | "Options" | "Opts" | "PortBindings"
-            | "Ports" | "StorageOpt" | "Sysctls" | "Tmpfs" | "Volumes" => Self::Map,
+            // The options of a log driver; elsewhere it is a structure.
+            "Config" if whole.get("Type").is_some() => Self::Map,
+            _ => Self::named(field),
+        }
+    }
+
+    fn named(field: &str) -> Self {
+        match field {
+            "Annotations" | "Attributes" | "Containers" | "Data" | "DriverOpts" | "ExposedPorts"
+            | "Labels" | "Metadata" | "Networks" | "Options" | "Opts" | "PortBindings" | "Ports"
+            | "StorageOpt" | "Sysctls" | "Tmpfs" | "Volumes" => Self::Map,
             "" | "Descriptor" | "Health" | "Healthcheck" | "IPAMConfig" | "Init" | "MemorySwappiness"
             | "OomKillDisable" | "PidsLimit" | "SizeRootFs" | "SizeRw" | "StopTimeout" => Self::Pointer,
             _ => Self::Plain,
@@ -68,14 +76,41 @@ impl Nature {
 /// The value of a field that docker's types have, but that documents leave out when it is empty.
 pub(super) fn omitted(field: &str) -> Option<Json> {
     Some(match field {
-        "Annotations" | "ExposedPorts" | "StorageOpt" | "Sysctls" | "Tmpfs" => {
-            Json::Object(serde_json::Map::new())
+        "Annotations" | "AuxiliaryAddresses" | "ExposedPorts" | "Labels" | "StorageOpt" | "Sysctls"
+        | "Tmpfs" | "Volumes" => Json::Object(serde_json::Map::new()),
+        "Cmd" | "Entrypoint" | "Env" | "LinkLocalIPs" | "Mounts" | "OnBuild" | "Shell" => {
+            Json::Array(Vec::new())
         }
-        "Mounts" | "OnBuild" | "Shell" => Json::Array(Vec::new()),
-        "Author" | "Comment" | "MacAddress" | "Name" | "OsVersion" | "Runtime" | "StopSignal" | "Variant"
-        | "VolumeDriver" => "".into(),
+        "Author" | "Comment" | "DockerVersion" | "Driver" | "Gateway" | "IPRange" | "IPv4Address"
+        | "IPv6Address" | "MacAddress" | "Name" | "OsVersion" | "Runtime" | "StopSignal" | "Subnet"
+        | "User" | "Variant" | "VolumeDriver" | "WorkingDir" => "".into(),
         "ArgsEscaped" | "NetworkDisabled" => false.into(),
-        field if Nature::of(field) == Nature::Pointer => Json::Null,
+        field if Nature::named(field) == Nature::Pointer => Json::Null,
+        _ => return None,
+    })
+}
+
+/// What a document calls a field for which docker's own programs have another name: both are asked for.
+pub(super) fn written_name(field: &str) -> Option<&'static str> {
+    Some(match field {
+        "APIVersion" => "ApiVersion",
+        "AuxAddress" => "AuxiliaryAddresses",
+        "CPUCfsPeriod" => "CpuCfsPeriod",
+        "CPUCfsQuota" => "CpuCfsQuota",
+        "CPUCount" => "CpuCount",
+        "CPUPercent" => "CpuPercent",
+        "CPUPeriod" => "CpuPeriod",
+        "CPUQuota" => "CpuQuota",
+        "CPURealtimePeriod" => "CpuRealtimePeriod",
+        "CPURealtimeRuntime" => "CpuRealtimeRuntime",
+        "CPUShares" => "CpuShares",
+        "DNS" => "Dns",
+        "DNSOptions" => "DnsOptions",
+        "DNSSearch" => "DnsSearch",
+        "HTTPProxy" => "HttpProxy",
+        "HTTPSProxy" => "HttpsProxy",
+        "HostIP" => "HostIp",
+        "ID" => "Id",
         _ => return None,
     })
 }
@@ -135,7 +170,9 @@ impl<'a> Value<'a> {
     /// A part of it, borrowed from where the whole is borrowed from.
     pub(super) fn child(&self, pick: impl Fn(&Json) -> Option<&Json>, name: &str) -> Option<Self> {
         match self {
-            Self::Data { json, .. } => pick(json).map(|json| Self::Data { json, nature: Nature::of(name) }),
+            Self::Data { json, .. } => {
+                pick(json).map(|part| Self::Data { json: part, nature: Nature::of(name, json) })
+            }
             _ => pick(&self.json()).map(|json| json.clone().into()),
         }
     }

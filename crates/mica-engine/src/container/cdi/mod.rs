@@ -37,6 +37,12 @@ fn directories() -> Vec<PathBuf> {
 }
 
 impl Local {
+    /// Where vendors' files are looked for.
+    pub(crate) fn device_directories(&self) -> Result<Vec<String>> {
+        let directories = self.config()?.cdi_spec_dirs.clone().unwrap_or_else(directories);
+        Ok(directories.iter().map(|directory| directory.to_string_lossy().into_owned()).collect())
+    }
+
     /// The devices that a build's wish means, by their whole names, each with whether every build may have it.
     /// Nothing where there is none.
     pub(crate) fn devices_of_build(&self, wish: &str) -> Result<Vec<(String, bool)>> {

@@ -3,7 +3,7 @@
 use crate::command::container::definition::request::{Definition, Pull};
 use crate::command::image::{self, Audience};
 use crate::context::Context;
-use crate::report::Failure;
+use crate::report::{Failure, plain};
 use mica_api::types::image::PullRequest;
 use mica_api::{Engine, Error, Result as EngineResult};
 use mica_model::ErrorKind;
@@ -79,11 +79,10 @@ impl IdFile {
                     "container ID file found, make sure the other container isn't running or delete {path}"
                 )))
             }
-            Err(source) => Err(Failure::File {
-                action: "failed to create the container ID file: open",
-                path: path.to_owned(),
-                source,
-            }),
+            Err(source) => Err(Failure::refused_launch(format!(
+                "failed to create the container ID file: open {path}: {}",
+                plain(&source)
+            ))),
         }
     }
 

@@ -119,6 +119,7 @@ fn row(image: &ImageSummary, name: Name, options: &RowOptions) -> Row {
             ("Size", size(u64::try_from(image.size).unwrap_or(0))),
             ("Tag", name.tag),
             ("UniqueSize", known(unique, &exact_size)),
+            ("VirtualSize", exact_size(image.size)),
         ],
     )
 }
