@@ -9,6 +9,7 @@ use rustix::fd::{AsFd, AsRawFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -227,20 +228,26 @@ const STRAY_AGE: Duration = Duration::from_secs(60);
 /// written, and both may be killed then. A name may be known to a store other than the caller's, so groups of a
 /// living monitor are left alone, as are those with processes in them.
 pub fn remove_stray_groups(is_known: impl Fn(&str) -> bool) {
-    for name in cgroup::older_than(STRAY_AGE, GROUP_PARENT) {
-        if name.parse::<ContainerId>().is_ok() && !is_known(&name) && !is_in_a_command_line(&name) {
-            cgroup::Group::existing(&crate::launcher::default_cgroup(&name)).remove();
-        }
+    let mut strays = cgroup::older_than(STRAY_AGE, GROUP_PARENT);
+    strays.retain(|name| name.parse::<ContainerId>().is_ok() && !is_known(name));
+    if strays.is_empty() {
+        return;
+    }
+    // Once for all of them: another store may have a thousand containers, each with processes.
+    let Ok(arguments) = arguments_of_processes() else { return };
+    for name in strays.iter().filter(|name| !arguments.contains(name.as_bytes())) {
+        cgroup::Group::existing(&crate::launcher::default_cgroup(name)).remove();
     }
 }
 
-/// Whether any process was started with this among its arguments, as monitors are with their container's id.
-fn is_in_a_command_line(text: &str) -> bool {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return true };
-    entries.flatten().any(|entry| {
+/// All that any process was started with, as monitors are with their container's id.
+fn arguments_of_processes() -> std::io::Result<HashSet<Vec<u8>>> {
+    let mut all = HashSet::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
         let arguments = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        arguments.split(|byte| *byte == 0).any(|argument| argument == text.as_bytes())
-    })
+        all.extend(arguments.split(|byte| *byte == 0).map(<[u8]>::to_vec));
+    }
+    Ok(all)
 }
 
 /// Ends the first process of a container whose monitor was killed, and which did not go with it: a
