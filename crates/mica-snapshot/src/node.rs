@@ -225,6 +225,29 @@ pub(crate) fn apply_metadata(
         .map_err(error("set the time of"))
 }
 
+/// Gives a new regular file its owner, attributes, permissions and time, as far as it has others: of tens of thousands of
+/// files most have the right owner and mode from the beginning, and asking costs a tenth of changing.
+pub(crate) fn finish_file(file: &OwnedFd, path: &[u8], metadata: &Metadata) -> Result<()> {
+    let error = |action| Error::io::<Errno>(action, path);
+    let made = rustix::fs::fstat(file).map_err(error("examine"))?;
+    if (made.st_uid, made.st_gid) != (metadata.uid, metadata.gid) {
+        let (owner, group) =
+            (rustix::fs::Uid::from_raw(metadata.uid), rustix::fs::Gid::from_raw(metadata.gid));
+        rustix::fs::fchown(file, Some(owner), Some(group)).map_err(error("change the owner of"))?;
+    }
+    for (key, value) in metadata.xattrs.iter().filter(|(key, _)| is_portable_xattr(key)) {
+        match rustix::fs::fsetxattr(file, &key[..], value, XattrFlags::empty()) {
+            Ok(()) | Err(Errno::NOTSUP) => {}
+            Err(other) => return Err(error("set an attribute of")(other)),
+        }
+    }
+    // An access control list among the attributes is a mode, too.
+    if made.st_mode & 0o7777 != metadata.mode & 0o7777 || !metadata.xattrs.is_empty() {
+        rustix::fs::fchmod(file, Mode::from_raw_mode(metadata.mode)).map_err(error("change the mode of"))?;
+    }
+    rustix::fs::futimens(file, &timestamps(metadata.mtime)).map_err(error("set the time of"))
+}
+
 /// chmod that cannot go through a symbolic link, on kernels without fchmodat2(2) too.
 pub(crate) fn change_mode(parent: BorrowedFd<'_>, name: &CStr, mode: u32) -> rustix::io::Result<()> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;

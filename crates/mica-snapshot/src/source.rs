@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
 /// How many chunks the hash, or the output, may be behind.
-const BEHIND: usize = 16;
+const BEHIND: usize = 8;
 
 type Piece = (Arc<Vec<u8>>, usize);
 

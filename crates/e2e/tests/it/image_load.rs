@@ -2,6 +2,8 @@
 
 use e2e::{Entry, ImageArchive, Tarball, World};
 use serde_json::json;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 fn small_layer() -> Vec<u8> {
     Tarball::new().with(Entry::directory("d/")).with(Entry::file("d/f", "x")).finish()
@@ -17,6 +19,50 @@ fn privileged_load_reads_docker_archives_and_layouts() {
     let other = World::new();
     other.invoke(["load"]).stdin(archive.build_oci()).run().success();
     other.mica(["images", "-q", "--no-trunc"]).success().stdout_contains("sha256:");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_files_get_their_owners_and_modes_whatever_umask_and_directory_say() {
+    // What new files get in it: everything for user and group, nothing for others.
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, permissions) in [(1_u16, 7_u16), (4, 7), (0x20, 0)] {
+        list.extend(tag.to_le_bytes().into_iter().chain(permissions.to_le_bytes()).chain([0xff; 4]));
+    }
+    let files: [(u32, u64, u64); 7] = [
+        (0o644, 0, 0),
+        (0o666, 0, 0),
+        (0, 0, 0),
+        (0o4755, 0, 0),
+        (0o4755, 7, 8),
+        (0o2711, 0, 8),
+        (0o1777, 1, 0),
+    ];
+    let mut tarball = Tarball::new()
+        .with(Entry::directory("plain/"))
+        .with(Entry::directory("set/").mode(0o2775).owner(3, 4))
+        .with(Entry::directory("list/").pax("SCHILY.xattr.system.posix_acl_default", &list));
+    for directory in ["plain", "set", "list"] {
+        for (number, (mode, user, group)) in files.into_iter().enumerate() {
+            let file = Entry::file(format!("{directory}/{number}"), "x").mode(mode).owner(user, group);
+            tarball = tarball.with(file);
+        }
+    }
+    let archive = ImageArchive::named("modes:v1").layer(tarball.finish()).build();
+    for umask in ["umask 0", "umask 027", "umask 0777"] {
+        let world = World::new();
+        let script = format!("{umask}; exec \"$@\"");
+        let load = world.invoke_by("sh", &["-c", &script, "sh"], ["load"]).stdin(archive.clone());
+        load.run().success();
+        let tree = world.inspect("modes:v1", "{{.GraphDriver.Data.UpperDir}}");
+        for directory in ["plain", "set", "list"] {
+            for (number, (mode, user, group)) in files.into_iter().enumerate() {
+                let found = fs::metadata(format!("{tree}/{directory}/{number}")).unwrap();
+                let found = (found.mode() & 0o7777, u64::from(found.uid()), u64::from(found.gid()));
+                assert_eq!(found, (mode, user, group), "{umask}: {directory}/{number}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -53,6 +53,24 @@ impl LayerBlob {
             })
             .collect()
     }
+
+    /// Takes note that a repository has it.
+    pub(crate) fn insert(&self, transaction: &Transaction<'_>, repository: &str) -> Result<()> {
+        transaction
+            .execute(
+                "INSERT OR REPLACE INTO layer_blob (diff_id, digest, repository, media_type, size) \
+                 VALUES (?1,?2,?3,?4,?5)",
+                params![
+                    self.diff_id.to_string(),
+                    self.digest.to_string(),
+                    repository,
+                    self.media_type,
+                    i64::try_from(self.size).unwrap_or(i64::MAX)
+                ],
+            )
+            .map(drop)
+            .map_err(query)
+    }
 }
 
 impl Origin {
@@ -71,22 +89,7 @@ impl Origin {
         if let Some(index) = &self.index {
             insert_index(transaction, index.document.digest(), &self.repository, &index.media_type)?;
         }
-        for layer in &self.layers {
-            transaction
-                .execute(
-                    "INSERT OR REPLACE INTO layer_blob (diff_id, digest, repository, media_type, size) \
-                     VALUES (?1,?2,?3,?4,?5)",
-                    params![
-                        layer.diff_id.to_string(),
-                        layer.digest.to_string(),
-                        self.repository,
-                        layer.media_type,
-                        i64::try_from(layer.size).unwrap_or(i64::MAX)
-                    ],
-                )
-                .map_err(query)?;
-        }
-        Ok(())
+        self.layers.iter().try_for_each(|layer| layer.insert(transaction, &self.repository))
     }
 }
 

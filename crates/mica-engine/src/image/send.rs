@@ -157,7 +157,12 @@ impl<'a> Outbox<'a> {
         let upload = self.upload(begun, &layer.diff_id)?;
         let total = self.local.layers.record(&layer.key())?.archive_size;
         let write = |out: &mut dyn Write| Ok(self.local.layers.write_tar(&layer.key(), out)?);
-        self.pack(&layer.diff_id, Some(total), upload, &write)
+        let blob = self.pack(&layer.diff_id, Some(total), upload, &write)?;
+        // At once, so that of a push that is killed the next one sends only what was not finished.
+        self.local
+            .database()
+            .write(|transaction| blob.insert(transaction, &origin::repository(self.name)))?;
+        Ok(blob)
     }
 
     /// Sends a layer compressed here, whose tar archive `write` writes.

@@ -7,7 +7,7 @@ use crate::error::{Error, Result, path_of};
 use crate::node;
 use crate::recipe::Displaced;
 use crate::tar::reader::{Keep, Reader, Tap};
-use crate::tar::{Entry, EntryKind, TarError, Time};
+use crate::tar::{Entry, EntryKind, Metadata, TarError, Time};
 use name::Meaning;
 use place::{Flavor, Missing, Place};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -199,8 +199,8 @@ impl Unpacker {
     ) -> Result<()> {
         let path = self.place.path_of(name);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open =
-            |place: &Place| rustix::fs::openat(place.directory(), name, flags, Mode::RUSR | Mode::WUSR);
+        let mode = self.first_mode(&entry.metadata);
+        let open = |place: &Place| rustix::fs::openat(place.directory(), name, flags, mode);
         // Almost never is anything in the way, so that is not asked first.
         let file = match open(&self.place) {
             Err(Errno::EXIST) => {
@@ -223,18 +223,16 @@ impl Unpacker {
             rustix::fs::ftruncate(&file, size).map_err(error("extend"))?;
         }
         self.bytes += size;
-        let metadata = &entry.metadata;
-        let (owner, group) =
-            (rustix::fs::Uid::from_raw(metadata.uid), rustix::fs::Gid::from_raw(metadata.gid));
-        rustix::fs::fchown(&file, Some(owner), Some(group)).map_err(error("change the owner of"))?;
-        for (key, value) in metadata.xattrs.iter().filter(|(key, _)| node::is_portable_xattr(key)) {
-            match rustix::fs::fsetxattr(&file, &key[..], value, rustix::fs::XattrFlags::empty()) {
-                Ok(()) | Err(Errno::NOTSUP) => {}
-                Err(other) => return Err(error("set an attribute of")(other)),
-            }
+        node::finish_file(&file, &path, &entry.metadata)
+    }
+
+    /// The permissions that a file is made with. What is made in a layer, nobody can look at yet, so that mostly they
+    /// need no change; a tree that is in use shows nothing to others before the owner is right.
+    fn first_mode(&self, metadata: &Metadata) -> Mode {
+        match self.options.flavor {
+            Flavor::Layer => Mode::from_raw_mode(metadata.mode & 0o777),
+            Flavor::Plain => Mode::RUSR | Mode::WUSR,
         }
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(metadata.mode)).map_err(error("change the mode of"))?;
-        rustix::fs::futimens(&file, &node::timestamps(metadata.mtime)).map_err(error("set the time of"))
     }
 
     fn make_special(&mut self, name: &CString, entry: &Entry) -> Result<()> {

@@ -5,6 +5,7 @@
 
 mod building;
 mod peer;
+mod registry;
 mod scenario;
 mod workshop;
 
@@ -37,7 +38,12 @@ pub(crate) fn run(words: &[&str]) -> Result<(), Failure> {
     if !rustix::process::geteuid().is_root() {
         return Err(Failure::Root { what: "bench" });
     }
-    packages::install(&[("busybox-static", "/bin/busybox")])?;
+    packages::install(&[
+        ("busybox-static", "/bin/busybox"),
+        ("docker-registry", "/usr/bin/docker-registry"),
+        ("skopeo", "/usr/bin/skopeo"),
+        ("wget", "/usr/bin/wget"),
+    ])?;
     let mica = build::mica(Profile::Release)?;
     let workshop = Workshop::new()?;
     let peers = Peer::all(&mica, &workshop, options.docker.as_deref());

@@ -2,6 +2,7 @@
 
 use super::building;
 use super::peer::{Kind, Peer, timed, words};
+use super::registry;
 use super::workshop::Workshop;
 use crate::build;
 use crate::failure::Failure;
@@ -40,6 +41,24 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario { name: "images", about: "`images`", is_long: false, action: images },
     Scenario { name: "load", about: "`load` of 640 MB in 60000 files; `tar x`", is_long: true, action: load },
     Scenario { name: "save", about: "`save` of it; `cat`", is_long: true, action: save },
+    Scenario {
+        name: "pull",
+        about: "`pull` of 640 MB in 60000 files and eight layers; `wget | gzip -dc | tar x` of two at a time",
+        is_long: true,
+        action: registry::pull,
+    },
+    Scenario {
+        name: "pull-known",
+        about: "the same with everything present",
+        is_long: true,
+        action: registry::pull_known,
+    },
+    Scenario {
+        name: "push",
+        about: "`push` of it, all layers compressed",
+        is_long: true,
+        action: registry::push,
+    },
     Scenario {
         name: "build",
         about: "`build --no-cache` of 30 `RUN echo`",

@@ -76,7 +76,7 @@ impl Workshop {
             fs::create_dir_all(&directory).map_err(Failure::file(&directory))?;
             build::capture(Command::new("tar").arg("-cf").arg(&layer).arg("-C").arg(&tree).arg("."))?;
             fs::remove_dir_all(&tree).map_err(Failure::file(&tree))?;
-            describe(&directory, &layer)?;
+            image_documents(&directory, "large", std::slice::from_ref(&layer))?;
             let parts = ["manifest.json", "config.json", "layer.tar"];
             build::capture(
                 Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(&directory).args(parts),
@@ -93,17 +93,23 @@ fn podman_settings() -> String {
     format!("[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n{runtime}")
 }
 
-/// Writes the configuration and manifest of an image with one layer.
-fn describe(directory: &Path, layer: &Path) -> Result<(), Failure> {
-    let said = build::capture(Command::new("sha256sum").arg(layer))?;
-    let digest = said.split(' ').next().unwrap_or_default();
+/// Writes the configuration and manifest of an image, as docker's archives have them.
+pub(super) fn image_documents(directory: &Path, name: &str, layers: &[PathBuf]) -> Result<(), Failure> {
+    let mut diff_ids = Vec::new();
+    for layer in layers {
+        let said = build::capture(Command::new("sha256sum").arg(layer))?;
+        diff_ids.push(format!("sha256:{}", said.split(' ').next().unwrap_or_default()));
+    }
+    let files: Vec<_> = layers.iter().filter_map(|layer| layer.file_name()?.to_str()).collect();
+    let history: Vec<_> =
+        files.iter().map(|_| json!({"created": "2024-01-02T03:04:05Z", "created_by": "bench"})).collect();
     let architecture = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
     let config = json!({
         "architecture": architecture, "os": "linux", "created": "2024-01-02T03:04:05Z", "config": {"Cmd": ["true"]},
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
-        "history": [{"created": "2024-01-02T03:04:05Z", "created_by": "bench"}],
+        "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": history,
     });
-    let manifest = json!([{"Config": "config.json", "RepoTags": ["large:latest"], "Layers": ["layer.tar"]}]);
+    let names = [format!("{name}:latest")];
+    let manifest = json!([{"Config": "config.json", "RepoTags": names, "Layers": files}]);
     for (name, document) in [("config.json", config), ("manifest.json", manifest)] {
         let path = directory.join(name);
         fs::write(&path, document.to_string()).map_err(Failure::file(path))?;
