@@ -28,6 +28,10 @@ const INFO_SLAVE_DATA: u16 = 5;
 const VETH_PEER: u16 = 1;
 const PORT_HAIRPIN: u16 = 4;
 const PORT_ISOLATED: u16 = 33;
+/// `IFLA_AF_SPEC`, `IFLA_INET6_ADDR_GEN_MODE`, `IN6_ADDR_GEN_MODE_NONE`.
+const LINK_FAMILIES: u16 = 26;
+const ADDRESS_GENERATION: u16 = 8;
+const GENERATES_NONE: u8 = 1;
 
 /// `IFF_UP`.
 const UP: u32 = 1;
@@ -95,7 +99,7 @@ pub(crate) fn make_bridge(batch: &mut Batch, name: &str, mac: MacAddress, mtu: O
 
 /// What makes a pair: our end up and on the bridge, the other in its namespace.
 pub(crate) fn make_pair(batch: &mut Batch, name: &str, bridge: u32, mtu: Option<u32>, peer: &Peer<'_>) {
-    batch.message(NEW_LINK, ACK | CREATE | EXCLUSIVE, &link_header(0, UP, UP), |link| {
+    batch.message(NEW_LINK, ACK | CREATE | EXCLUSIVE, &link_header(0, 0, 0), |link| {
         link.text(LINK_NAME, name);
         link.number(LINK_MASTER, bridge);
         if let Some(mtu) = mtu {
@@ -104,7 +108,6 @@ pub(crate) fn make_pair(batch: &mut Batch, name: &str, bridge: u32, mtu: Option<
         link.nest(LINK_INFO, |info| {
             info.text(INFO_KIND, "veth");
             info.nest(INFO_DATA, |data| {
-                // It cannot be up yet: its other end is not there before both are.
                 data.nest_after(VETH_PEER, &link_header(0, 0, 0), |other| name_peer(other, peer, mtu));
             });
         });
@@ -187,9 +190,12 @@ pub(crate) fn make_vlan(batch: &mut Batch, name: &str, parent: u32, tag: u16) {
 pub(crate) struct PortManners {
     /// It does not talk to other such ports.
     pub(crate) is_isolated: bool,
+    /// Whether the kernel has IPv6: then it is told that the port itself wants no address. It would be looked for by
+    /// asking all other ports, and each have a route of its own.
+    pub(crate) knows_ipv6: bool,
 }
 
-/// What settles the manners of a bridge's port, which may have been made earlier in the same batch.
+/// What settles the manners of a bridge's port, which may have been made earlier in the same batch, and brings it up.
 pub(crate) fn settle_port(batch: &mut Batch, name: &str, manners: PortManners) {
     batch.message(NEW_LINK, ACK, &link_header(0, 0, 0), |link| {
         link.text(LINK_NAME, name);
@@ -204,7 +210,13 @@ pub(crate) fn settle_port(batch: &mut Batch, name: &str, manners: PortManners) {
                 }
             });
         });
+        if manners.knows_ipv6 {
+            link.nest(LINK_FAMILIES, |families| {
+                families.nest(u16::from(FAMILY_6), |six| six.bytes(ADDRESS_GENERATION, &[GENERATES_NONE]));
+            });
+        }
     });
+    batch.message(NEW_LINK, ACK, &link_header(0, UP, UP), |link| link.text(LINK_NAME, name));
 }
 
 /// What brings a link up.
@@ -335,11 +347,12 @@ fn name_of(socket: &Socket, index: u32) -> Option<String> {
     answers.iter().find_map(read_link).map(|link| link.name)
 }
 
-/// Networks that this host reaches by routes that are not the default one.
-pub fn routed_networks() -> Result<Vec<Route>> {
+/// Networks that this host reaches by routes that are not the default one; those of IPv6 only where they are wanted, as
+/// there are some for each link.
+pub fn routed_networks(wants_ipv6: bool) -> Result<Vec<Route>> {
     let socket = Socket::route().map_err(Error::link("open", "a route socket"))?;
     let mut networks = Vec::new();
-    for family in [FAMILY_4, FAMILY_6] {
+    for family in [FAMILY_4, FAMILY_6].into_iter().take(1 + usize::from(wants_ipv6)) {
         let mut batch = Batch::default();
         let fixed = [family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         batch.message(GET_ROUTE, DUMP, &fixed, |_| ());

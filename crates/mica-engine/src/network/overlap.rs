@@ -10,10 +10,13 @@ const PREFIX_MIN: u8 = 8;
 
 /// What there is to say about such routes; nothing where the host cannot be asked.
 pub(crate) fn warnings<'a>(networks: impl Iterator<Item = &'a Network>) -> Vec<String> {
-    let routes = mica_network::routed_networks().unwrap_or_default();
+    let networks: Vec<&Network> = networks.collect();
+    let mut subnets = networks.iter().flat_map(|network| &network.definition.plan.subnets);
+    let wants_ipv6 = subnets.any(|subnet| subnet.network.ip.is_ipv6());
+    let routes = mica_network::routed_networks(wants_ipv6).unwrap_or_default();
     let routes: Vec<HostRoute> =
         routes.into_iter().filter(|route| route.network.prefix >= PREFIX_MIN).collect();
-    networks.flat_map(|network| of_network(network, &routes, &HostRoute::link_name)).collect()
+    networks.into_iter().flat_map(|network| of_network(network, &routes, &HostRoute::link_name)).collect()
 }
 
 fn of_network(

@@ -211,7 +211,7 @@ impl Local {
 
 /// Networks that this host has a route to; what cannot be asked is taken for nothing.
 pub(crate) fn routed() -> Vec<Address> {
-    let routed = mica_network::routed_networks().unwrap_or_default();
+    let routed = mica_network::routed_networks(true).unwrap_or_default();
     routed.into_iter().map(|route| route.network).collect()
 }
 

@@ -88,7 +88,10 @@ impl Driver for Bridge {
         let mut batch = Batch::default();
         let peer = Peer { name: &endpoint.interface, mac: endpoint.mac, namespace };
         link::make_pair(&mut batch, &endpoint.host_end, bridge.index, network.mtu()?, &peer);
-        let manners = PortManners { is_isolated: !network.switch(TALK, true)? };
+        let manners = PortManners {
+            is_isolated: !network.switch(TALK, true)?,
+            knows_ipv6: Path::new("/proc/sys/net/ipv6").exists(),
+        };
         link::settle_port(&mut batch, &endpoint.host_end, manners);
         link::carry_out(host, batch, "make a link of", &network.link)
     }
