@@ -7,6 +7,7 @@ use crate::moved::Moved;
 use crate::publish::{Forward, Protocol, Reservation};
 use crate::relay::{Relay, Route};
 use crate::rules::Filter;
+use crate::sandbox::{self, Join};
 use crate::watch::{Token, Watch};
 use crate::{conntrack, letters, membership, rules};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,6 +31,9 @@ pub struct AttendantOrder {
     pub book: Option<Book>,
     /// Its ports; the other descriptors are their sockets.
     ports: Ports,
+    /// Its places, and whether its programs ask its resolver, where the monitor fits the network out: then there are no
+    /// sockets of the resolver yet.
+    pub fittings: Option<(Vec<Join>, bool)>,
 }
 
 /// Ports of a container, as its monitor has to know them.
@@ -75,7 +79,15 @@ impl AttendantOrder {
         let reservations = if addresses.is_empty() { Vec::new() } else { reservations };
         let ports = Ports::new(table, &reservations, addresses);
         let sockets = reservations.into_iter().filter_map(|port| port.socket).collect();
-        let order = Self { run_root, container, has_filter: false, takes_letters: false, book: None, ports };
+        let order = Self {
+            run_root,
+            container,
+            has_filter: false,
+            takes_letters: false,
+            book: None,
+            ports,
+            fittings: None,
+        };
         (order, sockets)
     }
 
@@ -139,7 +151,7 @@ impl Attendant {
             watch.input(letters, Token::Letters).ok()?;
         }
         let (mut datagrams, mut streams) = (None, None);
-        if order.book.is_some() {
+        if order.book.is_some() && order.fittings.is_none() {
             datagrams = Datagrams::new(descriptors.next()?, &watch);
             streams = Streams::new(descriptors.next()?, &watch);
         }
@@ -214,6 +226,19 @@ impl Attendant {
 }
 
 impl Attendant {
+    /// Fits out the network that a process was born with, if there are fittings; each of its lives has another one.
+    pub fn fit_out(&mut self, namespace: BorrowedFd<'_>) -> Result<()> {
+        let Some((joins, is_asked)) = &self.order.fittings else { return Ok(()) };
+        // It may have been taken from a network since the life before.
+        let now = membership::read(&self.order.run_root, &self.order.container);
+        let is_on = |join: &&Join| now.iter().any(|network| network.id == join.network.id);
+        let joins: Vec<Join> = joins.iter().filter(is_on).cloned().collect();
+        let (datagrams, streams) = sandbox::fit_out(namespace, &joins, *is_asked)?;
+        self.datagrams = Datagrams::new(datagrams, &self.watch);
+        self.streams = Streams::new(streams, &self.watch);
+        Ok(())
+    }
+
     /// Takes the ports that the container was given.
     fn read_letters(&mut self) {
         while let Some((ports, sockets)) = self.letters.as_ref().and_then(letters::receive) {

@@ -13,11 +13,12 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::Path;
 
 /// A container's place in a network.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Join {
     /// The network.
     pub network: NetworkPlan,
@@ -43,19 +44,50 @@ pub fn make(joins: &[Join], is_asked: bool) -> Result<Sandbox> {
 
 fn make_here(joins: &[Join], is_asked: bool) -> Result<Sandbox> {
     let host = Socket::route().map_err(Error::link("open", "a route socket"))?;
-    for join in joins {
-        driver::of(&join.network)?.make(&join.network, &host)?;
-    }
+    make_networks(joins, &host)?;
     mica_sys::network::enter_new().map_err(Error::link("make", "a network namespace"))?;
     let namespace = own_namespace()?;
     let inside = Socket::route().map_err(Error::link("open", "a route socket"))?;
+    let resolver = furnish_all(joins, is_asked, (&host, &inside), namespace.as_fd())?;
+    Ok(Sandbox { namespace, resolver })
+}
+
+/// The same for a namespace that a process was born with, because it belongs to that one's user namespace; gives the
+/// sockets of the resolver.
+pub fn fit_out(namespace: BorrowedFd<'_>, joins: &[Join], is_asked: bool) -> Result<(OwnedFd, OwnedFd)> {
+    make_networks(joins, &Socket::route().map_err(Error::link("open", "a route socket"))?)?;
+    inside(namespace, |host, inside| {
+        for join in joins {
+            // Of the life before: the kernel takes its time with a namespace that nobody is in any more.
+            if let Some(old) = link::find(host, &join.endpoint.host_end)? {
+                let mut batch = Batch::default();
+                link::remove(&mut batch, old.index);
+                link::carry_out(host, batch, "remove", &join.endpoint.host_end)?;
+            }
+        }
+        furnish_all(joins, is_asked, (host, inside), namespace)
+    })
+}
+
+/// Makes what the networks need on the host, in a thread that is there: some of it is files of its own namespace.
+fn make_networks(joins: &[Join], host: &Socket) -> Result<()> {
+    joins.iter().try_for_each(|join| driver::of(&join.network)?.make(&join.network, host))
+}
+
+/// Places and a resolver, in a thread that is inside.
+fn furnish_all(
+    joins: &[Join],
+    is_asked: bool,
+    (host, inside): (&Socket, &Socket),
+    namespace: BorrowedFd<'_>,
+) -> Result<(OwnedFd, OwnedFd)> {
     let mut batch = Batch::default();
     link::bring_up(&mut batch, LOOPBACK);
-    link::carry_out(&inside, batch, "bring up", "lo")?;
+    link::carry_out(inside, batch, "bring up", "lo")?;
     for join in joins {
-        furnish(join, &host, &inside, namespace.as_fd())?;
+        furnish(join, host, inside, namespace)?;
     }
-    Ok(Sandbox { namespace, resolver: resolver_sockets(is_asked)? })
+    resolver_sockets(is_asked)
 }
 
 /// Lets a running container's programs ask its resolver.
@@ -69,10 +101,11 @@ pub fn wake_resolver(namespace: BorrowedFd<'_>) -> Result<()> {
 
 /// Gives a running container's namespace a place in another network.
 pub fn connect(namespace: BorrowedFd<'_>, join: &Join) -> Result<()> {
-    inside(namespace, |host, inside| {
-        driver::of(&join.network)?.make(&join.network, host)?;
-        furnish(join, host, inside, namespace)
-    })
+    make_networks(
+        std::slice::from_ref(join),
+        &Socket::route().map_err(Error::link("open", "a route socket"))?,
+    )?;
+    inside(namespace, |host, inside| furnish(join, host, inside, namespace))
 }
 
 /// Takes a place from a running container's namespace; the default routes are given anew.

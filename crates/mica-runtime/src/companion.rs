@@ -14,6 +14,12 @@ pub trait Companion: Debug {
 
     /// Does what there is to do, without waiting.
     fn serve(&mut self);
+
+    /// Fits out the network namespace that a process in a user namespace of its own was born with, before its program
+    /// begins: nobody could have made that before. The error is for people.
+    fn fit_out(&mut self, _network: BorrowedFd<'_>) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// Makes a companion of its order and descriptors; `None` if it makes no sense of them.

@@ -160,6 +160,8 @@ pub enum SetupStep {
     Clone,
     /// Joining a namespace of another container.
     Namespace,
+    /// Fitting out the network of a user namespace: the subject is the whole message.
+    Network,
     /// The user namespace and what is mapped through it.
     Mapping,
     /// The loopback interface.
@@ -221,7 +223,7 @@ impl SetupError {
             | SetupStep::Sysctl
             | SetupStep::Limit => ErrorKind::InvalidArgument,
             // Who was to be told is not there, or does not answer.
-            SetupStep::LogReceiver => ErrorKind::Internal,
+            SetupStep::LogReceiver | SetupStep::Network => ErrorKind::Internal,
             _ => kind_of(&io::Error::from_raw_os_error(self.errno)),
         }
     }
@@ -289,7 +291,7 @@ impl fmt::Display for SetupError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let subject = &self.subject;
         match self.step {
-            SetupStep::User => return formatter.write_str(subject),
+            SetupStep::User | SetupStep::Network => return formatter.write_str(subject),
             SetupStep::MountTarget => {
                 return write!(formatter, "{subject} must be mounted on an ordinary directory or file");
             }
@@ -333,6 +335,7 @@ impl SetupStep {
             Self::Cgroup => "set up the cgroup",
             Self::Clone => "create the container's process",
             Self::Namespace => "join the namespace",
+            Self::Network => "fit out the network",
             Self::Mapping => "map the container's users",
             Self::Loopback => "bring up the loopback interface",
             Self::Hostname => "set the host name",

@@ -64,6 +64,10 @@ impl mica_runtime::Companion for Attendant {
     fn serve(&mut self) {
         self.0.serve();
     }
+
+    fn fit_out(&mut self, network: BorrowedFd<'_>) -> Result<(), String> {
+        self.0.fit_out(network).map_err(|error| error.to_string())
+    }
 }
 
 fn companion(order: &[u8], descriptors: Vec<OwnedFd>) -> Option<Box<dyn mica_runtime::Companion>> {

@@ -111,3 +111,14 @@ fn privileged_there_is_one_runtime_and_one_store_by_whatever_name() {
     let words = ["run", "--rm", "--disable-content-trust=false", "busybox", "true"];
     world.mica(words).code(125).stderr_contains("cannot be false");
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_what_is_not_there_yet_is_refused_and_not_ignored() {
+    let world = World::with_busybox();
+    for command in ["create", "run"] {
+        let output = world.mica([command, "--use-api-socket", "busybox", "true"]);
+        output.code(125).stderr_contains("--use-api-socket is not supported yet");
+    }
+    world.mica(["ps", "-aq"]).success().stdout_is("");
+}

@@ -1,7 +1,10 @@
 //! `--userns`: whose ids the users of a container are outside.
 
-use e2e::World;
+use crate::container_ports::{eventually, fetch, reaches, web};
+use e2e::neighbour::host;
+use e2e::{Neighbour, World};
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 
 /// A machine on which containers and the remapped store have subordinate ids.
@@ -132,4 +135,56 @@ fn privileged_volumes_and_images_show_their_files_to_mapped_containers_as_to_oth
         let flags = ["run", "--rm", "--userns", userns, "-v", "kept:/data", "--mount", mount];
         world.mica([&flags[..], &look].concat()).success().stdout_is("1000\n0\n");
     }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_mapped_container_is_on_its_networks_which_belong_to_its_own_users() {
+    let world = World::with_busybox();
+    configure(&world, "remapped");
+    let neighbour = Neighbour::new(81);
+    for name in ["front", "side"] {
+        world.mica(["network", "create", name]).success();
+    }
+    web(
+        &world,
+        "web",
+        &["--network", "front", "-p", "8160:80", "--restart", "always", "--cap-add", "NET_ADMIN"],
+    );
+    let is_reached = || {
+        for address in ["127.0.0.1:8160", "[::1]:8160"] {
+            eventually("I am web", || fetch(address));
+        }
+        reaches(&neighbour, "http://10.81.0.1:8160/", "I am web");
+        // By name, from a mapped container and from another one.
+        for kind in [&[][..], &["--userns", "host"]] {
+            let ask = ["--network", "front", "busybox", "wget", "-qO-", "http://web/"];
+            world.mica([&["run", "--rm"], kind, &ask].concat()).success().stdout_contains("I am web");
+        }
+    };
+    is_reached();
+    // Its root is root of its network, and of no other.
+    let pid = || world.inspect("web", "{{.State.Pid}}");
+    world.mica(["exec", "web", "ip", "link", "set", "eth0", "mtu", "1400"]).success();
+    let map = fs::read_to_string(format!("/proc/{}/uid_map", pid())).unwrap();
+    assert!(map.contains("700000"), "{map}");
+    // A further life has a further namespace, and the same place in it.
+    let before = pid();
+    host(&["kill", "-9", &before]);
+    eventually("another", || {
+        Some(if pid() == before || pid() == "0" { "none" } else { "another" }.to_owned())
+    });
+    is_reached();
+    world.mica(["network", "connect", "side", "web"]).success();
+    world.mica(["exec", "web", "ip", "address", "show", "eth1"]).success().stdout_contains("172.");
+    world.mica(["network", "disconnect", "front", "web"]).success();
+    eventually("I am web", || fetch("127.0.0.1:8160"));
+    world.mica(["rm", "-f", "web"]).success();
+    let links = host(&["ip", "-o", "link", "show", "type", "veth"]);
+    assert!(!links.contains(": mv"), "{links}");
+    world.mica(["run", "--rm", "busybox", "ip", "route"]).success().stdout_contains("default via 172.17.0.1");
+    world.mica(["run", "--rm", "--userns", "keep-id", "-p", "8160:80", "busybox", "true"]).success();
+    let taken = TcpListener::bind("0.0.0.0:8160").unwrap();
+    world.mica(["run", "--rm", "-p", "8160:80", "busybox", "true"]).code(125).stderr_contains("8160");
+    drop(taken);
 }

@@ -305,3 +305,43 @@ fn privileged_a_route_of_the_host_that_came_later_is_told_by_the_next_start() {
     host(&["ip", "link", "del", "vpn0"]);
     start().success().stderr_is_empty();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_what_a_network_was_made_with_is_shown_and_heeded() {
+    let world = World::with_busybox();
+    let flags =
+        ["--attachable", "--aux-address", "printer=10.68.0.2", "--subnet", "10.68.0.0/29", "--label", "a=b"];
+    world.mica([&["network", "create"][..], &flags, &["net"]].concat()).success();
+    let template =
+        "{{.Attachable}} {{(index .IPAM.Config 0).AuxiliaryAddresses.printer}} {{.Labels.a}} {{.Driver}}";
+    let shown = world.mica(["network", "inspect", "-v", "-f", template, "net"]).success().line();
+    assert_eq!(shown, "true 10.68.0.2 b bridge");
+    // The printer's address is given to nobody, not even by name.
+    let script = "ip -4 -o address show eth0 | grep -o '10.68.0.[0-9]*/'";
+    world
+        .mica(["run", "--rm", "--network", "net", "busybox", "sh", "-c", script])
+        .success()
+        .stdout_is("10.68.0.3/\n");
+    let run = ["run", "--rm", "--network", "net", "--ip", "10.68.0.2", "busybox", "true"];
+    world.mica(run).code(125).stderr_contains("already in use");
+    for (driver, told) in [
+        ("host", "only one instance of \"host\" network is allowed"),
+        ("null", "only one instance of \"null\" network is allowed"),
+        ("bogus", "plugin not found"),
+    ] {
+        world.mica(["network", "create", "-d", driver, "other"]).code(1).stderr_contains(told);
+    }
+    world.mica(["network", "ls", "-q", "--filter", "name=other"]).success().stdout_is("");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_running_container_can_be_the_first_on_a_network() {
+    let world = World::with_busybox();
+    world.mica(["network", "create", "side"]).success();
+    world.mica(["run", "-d", "--name", "box", "--network", "side", "busybox", "sleep", "1000"]).success();
+    // Nobody has been on the default network yet, so that its bridge is to be made.
+    world.mica(["network", "connect", "bridge", "box"]).success();
+    world.mica(["exec", "box", "ping", "-c", "1", "-W", "5", "172.17.0.1"]).success();
+}

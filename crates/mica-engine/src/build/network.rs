@@ -34,8 +34,10 @@ impl Place {
     /// Makes it the place of a command.
     fn lend(&mut self, plan: &mut StartPlan, disk: &ContainerDisk) -> Result<()> {
         let fail = |source| Error::io("use", self.disk.directory(), source);
-        let descriptor = self.furnished.namespace.try_clone().map_err(fail)?;
-        plan.joined.push(JoinedNamespace { kind: NamespaceKind::Network, descriptor });
+        if let Some(namespace) = &self.furnished.namespace {
+            let descriptor = namespace.try_clone().map_err(fail)?;
+            plan.joined.push(JoinedNamespace { kind: NamespaceKind::Network, descriptor });
+        }
         if self.is_attended {
             let order = self.furnished.companion.order.clone();
             let descriptors = std::mem::take(&mut self.furnished.companion.descriptors);
@@ -79,7 +81,7 @@ impl Builder<'_> {
         let record = super::run::record(&id, definition);
         let mut definition = definition.clone();
         definition.host_config.extra_hosts = Some(self.request.extra_hosts.clone());
-        let furnished = self.local.furnish(&record, &definition);
+        let furnished = self.local.furnish(&record, &definition, false);
         match furnished {
             Ok(Some(furnished)) => {
                 // Mostly the host's own servers are asked, which nobody here has to serve.

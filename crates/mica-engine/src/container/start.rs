@@ -185,13 +185,13 @@ impl Local {
     ) -> Result<(StartPlan, Vec<String>)> {
         let disk = self.disk.container(&record.id);
         let maps = self.id_maps(&record.id, &definition.host_config)?;
-        // The namespace would not belong to its users: such a container has only a loopback link yet.
-        let furnished = if maps.is_none() { self.furnish(record, definition)? } else { None };
+        let furnished = self.furnish(record, definition, maps.is_some())?;
         let (network, mut joined) = self.network(definition)?;
         let mut told = Vec::new();
         let (companion, network_warnings) = furnished.map_or((None, Vec::new()), |furnished| {
             let Furnished { namespace, companion, environment, warnings } = furnished;
-            joined.push(JoinedNamespace { kind: NamespaceKind::Network, descriptor: namespace });
+            let join = |descriptor| JoinedNamespace { kind: NamespaceKind::Network, descriptor };
+            joined.extend(namespace.map(join));
             told = environment;
             (Some(companion), warnings)
         });

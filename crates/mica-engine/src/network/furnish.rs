@@ -23,8 +23,8 @@ use std::os::fd::OwnedFd;
 /// What the runtime is given of the networks.
 #[derive(Debug)]
 pub(crate) struct Furnished {
-    /// The namespace with its links.
-    pub(crate) namespace: OwnedFd,
+    /// The namespace with its links; none where the container is born with it.
+    pub(crate) namespace: Option<OwnedFd>,
     /// What the monitor does for it.
     pub(crate) companion: CompanionPlan,
     /// What its program is told of the containers that it is linked to.
@@ -37,13 +37,19 @@ pub(crate) struct Furnished {
 pub(crate) type Places = Vec<(Network, Endpoint)>;
 
 impl Local {
-    /// Gives a container that is about to run its places in its networks; `None` if it is on none and can be put on none.
-    pub(crate) fn furnish(&self, record: &Record, definition: &Definition) -> Result<Option<Furnished>> {
+    /// Gives a container that is about to run its places in its networks; `None` if it is on none and can be put on none. A
+    /// network that is to belong to the container's own user namespace is fitted out by the monitor.
+    pub(crate) fn furnish(
+        &self,
+        record: &Record,
+        definition: &Definition,
+        is_mapped: bool,
+    ) -> Result<Option<Furnished>> {
         let places = self.places(record)?;
         if places.is_empty() && !can_join(definition) {
             return Ok(None);
         }
-        let furnished = self.furnish_places(record, definition, places);
+        let furnished = self.furnish_places(record, definition, (places, is_mapped));
         if furnished.is_err() {
             self.unfurnish(record);
         }
@@ -81,7 +87,7 @@ impl Local {
         &self,
         record: &Record,
         definition: &Definition,
-        mut places: Places,
+        (mut places, is_mapped): (Places, bool),
     ) -> Result<Furnished> {
         if places.iter().any(|(network, _)| network.definition.is_config_only) {
             return Err(Error::Unsupported {
@@ -109,18 +115,22 @@ impl Local {
             .collect();
         // Making a namespace takes the kernel a while; what the host has to know is done meanwhile.
         let (made, told) = std::thread::scope(|scope| {
-            let made = scope.spawn(|| sandbox::make(&joins, resolver.is_asked));
+            let made = (!is_mapped).then(|| scope.spawn(|| sandbox::make(&joins, resolver.is_asked)));
             let told = self.tell(record, definition, &places, (&resolver, filter.as_ref()));
-            (made.join(), told)
+            (made.map(std::thread::ScopedJoinHandle::join), told)
         });
-        let made = made
-            .unwrap_or_else(|_| Err(mica_network::Error::Invalid { what: "a thread failed".to_owned() }))?;
+        let failed = |_| Err(mica_network::Error::Invalid { what: "a thread failed".to_owned() });
+        let made = made.map(|made| made.unwrap_or_else(failed)).transpose()?;
         let warnings = told?;
         let environment = self.link_environment(record, &places)?;
         let letters = self.letters(record, definition, !reservations.is_empty())?;
-        let found = (filter, made.resolver, resolver.servers);
+        let (namespace, insides) = match made {
+            Some(made) => (Some(made.namespace), Insides::Made(made.resolver)),
+            None => (None, Insides::Wanted(joins, resolver.is_asked)),
+        };
+        let found = (filter, insides, resolver.servers);
         let companion = self.hand_over(record, &places, found, (letters, reservations));
-        Ok(Furnished { namespace: made.namespace, companion, environment, warnings })
+        Ok(Furnished { namespace, companion, environment, warnings })
     }
 
     /// Takes the ports of the host that a container wants.
@@ -196,7 +206,7 @@ impl Local {
         &self,
         record: &Record,
         places: &Places,
-        (filter, sockets, servers): (Option<Filter>, (OwnedFd, OwnedFd), Vec<SocketAddr>),
+        (filter, insides, servers): (Option<Filter>, Insides, Vec<SocketAddr>),
         (letters, reservations): (Option<OwnedFd>, Vec<Reservation>),
     ) -> CompanionPlan {
         let live = places.iter().filter_map(|(_, endpoint)| endpoint.place.as_ref());
@@ -209,8 +219,13 @@ impl Local {
         order.has_filter = filter.is_some();
         order.takes_letters = letters.is_some();
         order.book = Some(Book { run_root, container, servers });
+        let mut sockets = Vec::new();
+        match insides {
+            Insides::Made(resolver) => sockets.extend([resolver.0, resolver.1]),
+            Insides::Wanted(joins, is_asked) => order.fittings = Some((joins, is_asked)),
+        }
         let filter = filter.map(Filter::into_descriptor);
-        let all = filter.into_iter().chain(letters).chain([sockets.0, sockets.1]).chain(port_sockets);
+        let all = filter.into_iter().chain(letters).chain(sockets).chain(port_sockets);
         CompanionPlan { order: order.encode(), descriptors: all.collect() }
     }
 
@@ -221,6 +236,14 @@ impl Local {
         }
         Ok(Some(mica_network::letters_to(self.disk.run_root(), record.id.as_str())?))
     }
+}
+
+/// What is inside of a container's network namespace.
+enum Insides {
+    /// It was made: the sockets of its resolver.
+    Made((OwnedFd, OwnedFd)),
+    /// The monitor makes it: places, and whether the resolver is asked.
+    Wanted(Vec<Join>, bool),
 }
 
 /// Whether a container that is on no network can be put on one while it runs.

@@ -45,7 +45,7 @@ pub struct NetworkPlan {
 }
 
 /// A container's place in a network as the driver sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointPlan {
     /// Name of the host's end, where there is one.
     pub host_end: String,

@@ -7,7 +7,7 @@ use crate::init::{self, Inheritance};
 use crate::order::{ChildOrder, ContainerJob, Job, MonitorOrder, receive_with};
 use crate::plan::NamespacePlan;
 use crate::state::{SOCKET_FILE, STATE_FILE, State, boot, start_ticks};
-use crate::{NamespaceKind, StdinPlan, cgroup};
+use crate::{Companion, NamespaceKind, StdinPlan, cgroup};
 use mica_model::Timestamp;
 use mica_sys::process::{Fork, NamespaceFlags, fork};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -132,6 +132,17 @@ fn lock(state: &OwnedFd) -> Result<(), Errno> {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     Ok(())
+}
+
+/// What a newborn finds there.
+#[derive(Debug)]
+pub(super) struct Household<'a> {
+    /// Of a container.
+    pub(super) residence: Option<&'a Residence>,
+    /// How often it was started again.
+    pub(super) restarts: u32,
+    /// See [`Companion`].
+    pub(super) companion: Option<&'a mut (dyn Companion + 'static)>,
 }
 
 impl Nursery {
@@ -270,7 +281,7 @@ impl Nursery {
         mut self,
         order: &MonitorOrder,
         child_order: &[u8],
-        (residence, restarts): (Option<&Residence>, u32),
+        Household { residence, restarts, companion }: Household<'_>,
     ) -> Result<Newborn, SetupError> {
         // Descriptors may have run out; the cgroups must not stay then.
         let streams = Streams::open(order).inspect_err(|_| self.abandon(residence))?;
@@ -291,6 +302,7 @@ impl Nursery {
         let network = is_kept.then(|| open_network(pid)).flatten();
         let written = self.write_state(pid, residence, restarts).and_then(|started_at| {
             if order.mapped_root.is_some() && self.group.is_some() {
+                fit_out(companion, pid)?;
                 provide(&ours, pid, child_order)?;
             }
             Ok(started_at)
@@ -384,6 +396,14 @@ impl Nursery {
 fn open_network(pid: u32) -> Option<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, format!("/proc/{pid}/ns/net"), flags, Mode::empty()).ok()
+}
+
+/// Has the companion see to the network namespace of a child that waits for its users.
+fn fit_out(companion: Option<&mut (dyn Companion + 'static)>, pid: u32) -> Result<(), SetupError> {
+    let Some(companion) = companion else { return Ok(()) };
+    let network = open_network(pid).ok_or_else(|| lost("the network namespace"))?;
+    let told = |subject| SetupError { step: SetupStep::Network, subject, errno: 0 };
+    companion.fit_out(network.as_fd()).map_err(told)
 }
 
 /// Gives a child in a user namespace of its own what it cannot make itself.

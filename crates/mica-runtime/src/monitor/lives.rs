@@ -4,7 +4,7 @@
 //! cgroups with the limits that were set meanwhile, the namespaces that were joined, and the
 //! network namespace of the container's own, so that whoever set it up need not do so again.
 
-use super::birth::{Newborn, Nursery};
+use super::birth::{Household, Newborn, Nursery};
 use super::end;
 use super::relay::Relay;
 use crate::error::SetupError;
@@ -84,10 +84,20 @@ impl Lives {
         Some(newborn)
     }
 
-    fn bear(&self, relay: &Relay, order: &MonitorOrder, job: &ContainerJob) -> Result<Newborn, SetupError> {
+    fn bear(
+        &self,
+        relay: &mut Relay,
+        order: &MonitorOrder,
+        job: &ContainerJob,
+    ) -> Result<Newborn, SetupError> {
         let joined = self.joined.iter().filter_map(|(kind, file)| Some((*kind, file.try_clone().ok()?)));
         let nursery = Nursery::prepare_again(order, job, joined.collect(), relay.group.as_ref())?;
-        nursery.deliver(order, &self.child_order, (relay.residence.as_ref(), self.backoff.restarts))
+        let household = Household {
+            residence: relay.residence.as_ref(),
+            restarts: self.backoff.restarts,
+            companion: relay.companion.as_deref_mut(),
+        };
+        nursery.deliver(order, &self.child_order, household)
     }
 }
 

@@ -21,8 +21,8 @@ use crate::launcher::default_cgroup;
 use crate::order::{self, Job, MonitorOrder, Received, StartedMessage};
 use crate::{Companion, MakeCompanion, cgroup};
 use ahead::Ahead;
+use birth::{Household, Nursery, Residence};
 pub(crate) use birth::{MESSAGE_FAILED, MESSAGE_LENGTH_MAX, MESSAGE_ROOT, MESSAGE_TERMINAL};
-use birth::{Nursery, Residence};
 pub(crate) use end::remove_group;
 use lives::Lives;
 use log::Log;
@@ -109,9 +109,9 @@ fn run(
     socket: UnixStream,
     order: &MonitorOrder,
     child_order: Vec<u8>,
-    Surroundings { descriptors, companion, hierarchies, vigil, early }: Surroundings,
+    Surroundings { descriptors, mut companion, hierarchies, vigil, early }: Surroundings,
 ) -> Result<(), SetupError> {
-    match begin(order, child_order, descriptors, (hierarchies, early)) {
+    match begin(order, child_order, descriptors, (hierarchies, early, companion.as_deref_mut())) {
         Ok((mut relay, lives)) => {
             (relay.companion, relay.vigil) = (companion, vigil);
             watch(socket, order, relay, lives);
@@ -130,7 +130,11 @@ fn begin(
     order: &MonitorOrder,
     child_order: Vec<u8>,
     descriptors: Vec<OwnedFd>,
-    (hierarchies, early): (Vec<cgroup::Hierarchy>, Option<Ahead>),
+    (hierarchies, early, companion): (
+        Vec<cgroup::Hierarchy>,
+        Option<Ahead>,
+        Option<&mut (dyn Companion + 'static)>,
+    ),
 ) -> Result<(Relay, Lives), SetupError> {
     let residence = match &order.job {
         Job::Container(job) => Some(Residence::open(&job.run_directory)?),
@@ -140,7 +144,8 @@ fn begin(
     let born = Log::open(&order.log).and_then(|log| {
         let early = early.filter(|_| ahead::can_be_told(&child_order));
         let nursery = Nursery::prepare(order, descriptors, (hierarchies, early))?;
-        Ok((nursery.deliver(order, &child_order, (residence.as_ref(), 0))?, log))
+        let household = Household { residence: residence.as_ref(), restarts: 0, companion };
+        Ok((nursery.deliver(order, &child_order, household)?, log))
     });
     let (mut newborn, log) = born.inspect_err(|_| {
         residence.as_ref().inspect(|residence| residence.leave());
