@@ -63,21 +63,54 @@ impl Driver for JsonFile {
     }
 }
 
-/// Whether a byte cannot stand for itself. Without shortcuts, so that many are looked at together.
-const fn is_special(byte: u8) -> bool {
-    let is_sign = (byte == b'"') | (byte == b'\\') | (byte == b'<') | (byte == b'>') | (byte == b'&');
-    (byte < 0x20) | (byte >= 0x80) | is_sign
+/// Bytes that cannot stand for themselves.
+const SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = byte < 0x20 || byte >= 0x80;
+        byte += 1;
+    }
+    let mut index = 0;
+    let others = b"\"\\<>&";
+    while index < others.len() {
+        table[others[index] as usize] = true;
+        index += 1;
+    }
+    table
+};
+
+/// Eight times the same byte.
+const fn eight(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
 }
 
-/// How many bytes are looked at together: compilers make a few instructions of that.
-const WIDTH: usize = 16;
+/// Whether one of eight bytes cannot stand for itself.
+const fn has_special(word: u64) -> bool {
+    // The highest bit of the first byte that is less, or zero, or equal; those after it may be wrong.
+    const fn less(word: u64, byte: u8) -> u64 {
+        word.wrapping_sub(eight(byte)) & !word
+    }
+    const fn equal(word: u64, byte: u8) -> u64 {
+        less(word ^ eight(byte), 1)
+    }
+    // `<` and `>` differ in one bit.
+    let brackets = equal(word | eight(b'<' ^ b'>'), b'>');
+    let signs = equal(word, b'&') | equal(word, b'"') | equal(word, b'\\');
+    (word | less(word, 0x20) | brackets | signs) & eight(0x80) != 0
+}
 
 /// How many bytes at the beginning stand for themselves.
 fn plain_length(text: &[u8]) -> usize {
-    let is_plain = |chunk: &&[u8]| !chunk.iter().fold(false, |found, byte| found | is_special(*byte));
-    let length = text.chunks_exact(WIDTH).take_while(is_plain).count() * WIDTH;
-    let rest = &text[length..];
-    length + rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len())
+    let mut rest = text;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        if has_special(u64::from_le_bytes(*word)) {
+            break;
+        }
+        rest = after;
+    }
+    let found = rest.iter().position(|byte| SPECIAL[usize::from(*byte)]);
+    text.len() - rest.len() + found.unwrap_or(rest.len())
 }
 
 /// Escapes as docker's log encoder: HTML characters and the two Unicode line ends too, and each
@@ -156,7 +189,10 @@ mod tests {
                 }
             }
         }
-        assert!(!(0x20..0x80).filter(|byte| !b"\"\\<>&".contains(byte)).any(is_special));
+        for byte in 0..=u8::MAX {
+            let word = u64::from_le_bytes([b'a', b'a', byte, b'a', b'a', b'a', b'a', b'a']);
+            assert_eq!(has_special(word), SPECIAL[usize::from(byte)], "{byte}");
+        }
     }
 
     #[test]
