@@ -130,12 +130,19 @@ pub trait Engine: Sync {
     fn image_list(&self, options: &ImageListOptions) -> Result<Vec<ImageSummary>>;
     /// Everything about one.
     fn image_inspect(&self, reference: &str, platform: &str) -> Result<ImageInspect>;
-    /// How it was made, newest step first.
-    fn image_history(&self, reference: &str) -> Result<Vec<HistoryEntry>>;
+    /// How it was made, newest step first; for a platform unless that is empty.
+    fn image_history(&self, reference: &str, platform: &str) -> Result<Vec<HistoryEntry>>;
     /// Gives a further name.
     fn image_tag(&self, source: &str, target: &str) -> Result<()>;
     /// Takes a name away, deletes with the last one.
     fn image_remove(&self, reference: &str, options: ImageRemoveOptions) -> Result<Vec<ImageDelete>>;
+    /// Deletes the images of some platforms that a name stands for; with the last one goes the name.
+    fn image_remove_platforms(
+        &self,
+        reference: &str,
+        platforms: &[String],
+        options: ImageRemoveOptions,
+    ) -> Result<Vec<ImageDelete>>;
     /// Writes an archive that docker, podman and OCI tools read.
     fn image_save(&self, references: &[String], platform: &str, out: &mut dyn Write) -> Result<()>;
     /// Reads an archive that they write.

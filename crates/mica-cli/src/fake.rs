@@ -336,8 +336,8 @@ impl Engine for FakeEngine {
             .map_err(|error| if error.kind == ErrorKind::Internal { absent(reference) } else { error })
     }
 
-    fn image_history(&self, reference: &str) -> Result<Vec<HistoryEntry>> {
-        self.prepared.answer("image_history", &[&reference])
+    fn image_history(&self, reference: &str, platform: &str) -> Result<Vec<HistoryEntry>> {
+        self.prepared.answer("image_history", &[&reference, &platform])
     }
 
     fn image_tag(&self, source: &str, target: &str) -> Result<()> {
@@ -346,6 +346,15 @@ impl Engine for FakeEngine {
 
     fn image_remove(&self, reference: &str, options: ImageRemoveOptions) -> Result<Vec<ImageDelete>> {
         self.prepared.answer("image_remove", &[&reference, &options])
+    }
+
+    fn image_remove_platforms(
+        &self,
+        reference: &str,
+        platforms: &[String],
+        options: ImageRemoveOptions,
+    ) -> Result<Vec<ImageDelete>> {
+        self.prepared.answer("image_remove_platforms", &[&reference, &platforms, &options])
     }
 
     fn image_save(&self, references: &[String], platform: &str, out: &mut dyn Write) -> Result<()> {

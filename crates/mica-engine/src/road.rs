@@ -228,8 +228,8 @@ impl Engine for LocalEngine {
         Ok(self.local.inspect_image(reference, platform)?)
     }
 
-    fn image_history(&self, reference: &str) -> Result<Vec<HistoryEntry>> {
-        Ok(self.local.image_history(reference)?)
+    fn image_history(&self, reference: &str, platform: &str) -> Result<Vec<HistoryEntry>> {
+        Ok(self.local.image_history(reference, platform)?)
     }
 
     fn image_tag(&self, source: &str, target: &str) -> Result<()> {
@@ -238,6 +238,15 @@ impl Engine for LocalEngine {
 
     fn image_remove(&self, reference: &str, options: ImageRemoveOptions) -> Result<Vec<ImageDelete>> {
         Ok(self.local.remove_image(reference, options)?)
+    }
+
+    fn image_remove_platforms(
+        &self,
+        reference: &str,
+        platforms: &[String],
+        options: ImageRemoveOptions,
+    ) -> Result<Vec<ImageDelete>> {
+        Ok(self.local.remove_platforms(reference, platforms, options)?)
     }
 
     fn image_save(&self, references: &[String], platform: &str, out: &mut dyn Write) -> Result<()> {

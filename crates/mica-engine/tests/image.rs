@@ -178,7 +178,7 @@ fn privileged_a_commit_has_a_parent_and_its_own_layer() {
     let id = store.child("hello", "more", "stack:v1");
     let image = store.engine.image_inspect(&id, "").unwrap();
     assert_eq!((image.parent, image.layer_paths.len()), (hello.id.clone(), 3));
-    let history = store.engine.image_history("stack:v1").unwrap();
+    let history = store.engine.image_history("stack:v1", "").unwrap();
     assert_eq!((history[0].id.as_str(), history[1].id.as_str()), (id.as_str(), hello.id.as_str()));
     let tree = store.engine.image_tree(Some("hello")).unwrap();
     assert_eq!(tree[0].layers[0].shared_images, ["stack:v1"]);
@@ -193,7 +193,7 @@ fn privileged_a_commit_of_nothing_adds_no_layer() {
     let id = store.commit(&container, "");
     let image = store.engine.image_inspect(&id, "").unwrap();
     assert_eq!(image.layer_paths.len(), 2);
-    assert_eq!(store.engine.image_history(&id).unwrap()[0].size, 0);
+    assert_eq!(store.engine.image_history(&id, "").unwrap()[0].size, 0);
 }
 
 #[test]

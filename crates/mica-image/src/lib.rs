@@ -38,4 +38,6 @@ pub use manifest_list::{ListedManifest, write_manifest_list};
 pub use pack::{PackFormat, PackWriter, Packers, Packing};
 pub use partial::Claim;
 pub use platform::Platform;
-pub use save::{LayerSource, SavedImage, WriteLayer, write_archive, write_manifest};
+pub use save::{
+    LayerSource, SavedImage, WriteLayer, write_annotated_manifest, write_archive, write_manifest,
+};

@@ -137,6 +137,15 @@ pub fn write_manifest(
     config: &ImageConfig,
     layers: &[(&str, Digest, u64)],
 ) -> Result<(Document, &'static str)> {
+    write_annotated_manifest(config, layers, &BTreeMap::new())
+}
+
+/// The same with notes on it.
+pub fn write_annotated_manifest(
+    config: &ImageConfig,
+    layers: &[(&str, Digest, u64)],
+    annotations: &BTreeMap<String, String>,
+) -> Result<(Document, &'static str)> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Layer<'a> {
@@ -151,6 +160,8 @@ pub fn write_manifest(
         media_type: &'static str,
         config: Layer<'a>,
         layers: Vec<Layer<'a>>,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        annotations: &'a BTreeMap<String, String>,
     }
     let layer = |&(media_type, digest, size): &(_, _, _)| Layer { media_type, digest, size };
     let size = config.document().bytes().len() as u64;
@@ -159,6 +170,7 @@ pub fn write_manifest(
         media_type: OCI_MANIFEST,
         config: Layer { media_type: OCI_CONFIG, digest: *config.id(), size },
         layers: layers.iter().map(layer).collect(),
+        annotations,
     };
     Ok((document(&manifest, "manifest")?, OCI_MANIFEST))
 }

@@ -3,7 +3,10 @@
 use e2e::{Output, World};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// A directory with these files.
 fn context(world: &World, files: &[(&str, &str)]) -> PathBuf {
@@ -414,4 +417,48 @@ fn privileged_commands_find_what_dockers_builder_gives_them() {
     let root = "uid=0(root) gid=0(root) groups=0(root)";
     let expected = ["A=b", "C=d", "HOME=/root", path, root, "0022", "buildkitsandbox", "/", "named mine"];
     assert_eq!(lines, expected, "{told}");
+}
+
+/// The agent of OpenSSH answers in a step with such a mount, by the program of this machine with its libraries, and in no
+/// other; nothing of the key is in the image.
+#[test]
+#[ignore = "needs root"]
+fn privileged_an_agent_answers_in_steps_that_ask_for_it() {
+    let (agent, add) = (Path::new("/usr/bin/ssh-agent"), Path::new("/usr/bin/ssh-add"));
+    if !agent.exists() || !add.exists() {
+        return;
+    }
+    let world = World::with_busybox();
+    let directory = context(&world, &[]);
+    let libraries = Command::new("ldd").arg(add).output().unwrap();
+    let libraries = String::from_utf8(libraries.stdout).unwrap();
+    let paths = libraries.split_whitespace().filter(|word| word.starts_with('/'));
+    for path in paths.chain([add.to_str().unwrap()]) {
+        let place = directory.join("root").join(&path[1..]);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::copy(path, place).unwrap();
+    }
+    let (socket, key) = (world.scratch().join("agent"), world.scratch().join("key"));
+    let words = ["-q", "-t", "ed25519", "-N", "", "-C", "a-key-of-mine", "-f", key.to_str().unwrap()];
+    assert!(Command::new("ssh-keygen").args(words).status().unwrap().success());
+    let mut running =
+        Command::new(agent).args(["-D", "-a"]).arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    while UnixStream::connect(&socket).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the agent does not listen");
+        std::thread::yield_now();
+    }
+    let added = Command::new(add).env("SSH_AUTH_SOCK", &socket).arg("-q").arg(&key).status();
+    assert!(added.unwrap().success());
+    let dockerfile = "FROM busybox\nCOPY root /\nRUN --mount=type=ssh,required ssh-add -l\n\
+        RUN --mount=type=ssh,id=second ssh-add -l\nRUN ! ssh-add -l\nRUN find / -xdev -type s > /sockets\n";
+    fs::write(directory.join("Dockerfile"), dockerfile).unwrap();
+    let second = format!("second={}", socket.display());
+    let words = ["build", "-t", "built", "--ssh", "default", "--ssh", &second, "."];
+    let built = world.invoke(words).directory(directory).env("SSH_AUTH_SOCK", &socket).run();
+    let ended = running.kill().and_then(|()| running.wait());
+    let told = built.success().stderr();
+    assert_eq!(told.matches("a-key-of-mine").count(), 2, "{told}");
+    assert!(ended.is_ok());
+    world.mica(["run", "--rm", "built", "cat", "/sockets"]).success().stdout_is("");
 }

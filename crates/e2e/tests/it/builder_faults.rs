@@ -3,7 +3,8 @@
 use crate::fault::check_invariants;
 use crate::fault_disk::Disk;
 use crate::fault_kill::moments;
-use e2e::{Output, World};
+use e2e::registry::Answer;
+use e2e::{Output, Registry, World};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -140,7 +141,16 @@ fn privileged_a_full_disk_in_any_step_is_told_and_leaves_room_again() {
         fs::write(directory.join("many").join(number.to_string()), e2e::noise(number, 1 << 20)).unwrap();
     }
     let before = disk.free_bytes();
-    for step in ["RUN dd if=/dev/zero of=/large bs=1M", "COPY large /", "COPY many /many", "ADD large /"] {
+    let server = Registry::new();
+    server.put("GET /large", Answer::new("application/octet-stream", e2e::noise(2, 60 << 20)));
+    let from_the_web = format!("ADD http://{}/large /", server.address());
+    for step in [
+        "RUN dd if=/dev/zero of=/large bs=1M",
+        "COPY large /",
+        "COPY many /many",
+        "ADD large /",
+        &from_the_web,
+    ] {
         fs::write(directory.join("Dockerfile"), format!("FROM busybox\n{step}\n")).unwrap();
         let failed = build(&world, &[]);
         failed.failure().stderr_contains("No space left on device");

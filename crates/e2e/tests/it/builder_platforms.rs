@@ -150,11 +150,29 @@ fn privileged_a_name_in_the_store_stands_for_the_images_of_all_platforms() {
     world.mica(["save", "--platform", "linux/arm64", "-o", archive.to_str().unwrap(), "built"]).success();
     fresh.mica(["load", "--platform", "linux/arm64", "-i", archive.to_str().unwrap()]).success();
     assert_eq!(fresh.inspect("built", "{{.Architecture}}"), "arm64");
+    // Histories are those of the platform that is asked for.
+    let history = ["history", "-q", "--no-trunc", "--platform", "linux/arm64", "built"];
+    world.mica(history).success().stdout_contains(&other.1).stdout_lacks(&own.1);
+    world.mica(["history", "--platform", "linux/s390x", "built"]).failure().stderr_contains("s390x");
     // All of it goes with the last name.
     world.mica(["rmi", "built"]).success().stdout_lacks(&other.1);
     world.mica(["rmi", "onto"]).success();
     world.mica(["rmi", "again:1"]).success().stdout_contains(&other.1);
     world.mica(["image", "inspect", &other.1]).failure();
+    // One platform of a name may go: the other one stays, also if it is not that of this machine.
+    build(&world, CROSS, &both).success();
+    world.mica(["rmi", "--platform", "linux/s390x", "built"]).failure().stderr_contains("s390x");
+    let gone = world.mica(["rmi", "--platform", "linux/arm64", "built"]).success().stdout();
+    assert!(gone.contains(&format!("Deleted: {}", other.1)) && !gone.contains("Untagged"), "{gone}");
+    assert_eq!(world.inspect("built", "{{.Id}}"), own.1);
+    build(&world, CROSS, &both).success();
+    world.mica(["rmi", "--platform", "linux/amd64", "built"]).success().stdout_contains(&own.1);
+    assert_eq!(world.inspect("built", "{{.Id}}"), other.1);
+    world
+        .mica(["rmi", "--platform", "linux/arm64", "built"])
+        .success()
+        .stdout_contains("Untagged: built:latest");
+    world.mica(["image", "inspect", "built"]).failure();
     // A build for one platform takes the name for itself.
     build(&world, CROSS, &both).success();
     build(&world, CROSS, &[]).success();
@@ -285,5 +303,89 @@ fn privileged_the_result_for_several_platforms_is_pushed_as_an_index() {
         let other = World::new();
         other.mica(["pull", "-q", "--platform", &format!("linux/{architecture}"), &name]).success();
         assert_eq!(other.inspect(&name, "{{.Architecture}}"), architecture);
+    }
+}
+
+/// What is in a registry under a name, with its text.
+fn raw(name: &str) -> (Value, String) {
+    let words = ["inspect", "--raw", "--tls-verify=false", &format!("docker://{name}")];
+    let told = Command::new("skopeo").args(words).output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    (serde_json::from_slice(&told.stdout).unwrap(), String::from_utf8(told.stdout).unwrap())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_name_of_the_store_is_pushed_with_all_its_platforms() {
+    if !DockerRegistry::is_installed() {
+        return;
+    }
+    let world = World::new();
+    let registry = DockerRegistry::new();
+    let name = registry.name("team/stored:1");
+    let directory = world.context("FROM scratch\nARG TARGETARCH\nCOPY Dockerfile /$TARGETARCH\n");
+    let words = ["build", "-t", &name, "--platform", "linux/amd64,linux/arm64", "."];
+    world.invoke(words).directory(&directory).run().success();
+    let pushed = world.mica(["push", "-q", &name]).success().stdout();
+    let (index, text) = raw(&name);
+    let platforms: Vec<_> = index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["platform"]["architecture"].clone())
+        .collect();
+    assert_eq!(platforms, ["amd64", "arm64"], "{pushed}");
+    let digest = e2e::image_archive::digest(text.as_bytes());
+    assert!(world.inspect(&name, "{{.RepoDigests}}").contains(&digest));
+    for platform in ["linux/amd64", "linux/arm64"] {
+        let other = World::new();
+        other.mica(["pull", "-q", "--platform", platform, &name]).success();
+        assert_eq!(format!("linux/{}", other.inspect(&name, "{{.Architecture}}")), platform);
+    }
+    // One of them alone; and the names here are as they were.
+    world.mica(["push", "-q", "--platform", "linux/arm64", &name]).success();
+    let (manifest, _) = raw(&name);
+    assert!(manifest["manifests"].is_null() && manifest["config"]["digest"].is_string(), "{manifest}");
+    world.mica(["push", "--platform", "linux/s390x", &name]).failure().stderr_contains("s390x");
+    assert_eq!(world.mica(["images", "-q", &name]).success().stdout().lines().count(), 1);
+    world.mica(["rmi", &name]).success();
+    world.mica(["images", "-aq"]).success().stdout_is("");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_notes_reach_what_is_pushed() {
+    if !DockerRegistry::is_installed() {
+        return;
+    }
+    let world = World::new();
+    let registry = DockerRegistry::new();
+    let directory = world.context("FROM scratch\nARG TARGETARCH\nCOPY Dockerfile /$TARGETARCH\n");
+    let push = |name: &str, flags: &[&str]| {
+        let words = [&["build", "--push", "-t", name], flags, &["."]].concat();
+        world.invoke(words).directory(&directory).run()
+    };
+    let (one, both) = (registry.name("one:1"), registry.name("both:1"));
+    push(&one, &["--annotation", "a=b"]).success();
+    assert_eq!(raw(&one).0["annotations"]["a"], "b");
+    push(&one, &["--annotation", "index:a=b"]).failure().stderr_contains("index annotations");
+    let flags = [
+        "--platform",
+        "linux/amd64,linux/arm64",
+        "--annotation",
+        "index:on=index",
+        "--annotation",
+        "manifest[linux/arm64]:on=arm",
+        "--annotation",
+        "manifest-descriptor:on=descriptor",
+    ];
+    push(&both, &flags).success();
+    let (index, _) = raw(&both);
+    assert_eq!(index["annotations"]["on"], "index");
+    for (number, expected) in [(0, Value::Null), (1, Value::from("arm"))] {
+        let listed = &index["manifests"][number];
+        assert_eq!(listed["annotations"]["on"], "descriptor", "{index}");
+        let of = both.replace(":1", &format!("@{}", listed["digest"].as_str().unwrap()));
+        assert_eq!(raw(&of).0["annotations"]["on"], expected);
     }
 }

@@ -6,7 +6,7 @@ use super::places::read_only;
 use crate::error::{Error, Result};
 use crate::image::load::wanted_platform;
 use crate::image::record::LayerRecord;
-use mica_api::types::build::{AnnotatedPart, ArchivePlace, BuildOutput, BuildRequest};
+use mica_api::types::build::{AnnotatedPart, ArchivePlace, BuildAnnotation, BuildOutput, BuildRequest};
 use mica_image::{AnnotatedImage, Annotations, LayerSource, Platform, SavedImage, write_layout};
 use mica_model::{Digest, Reference};
 use mica_snapshot::archive::open_tree_root;
@@ -24,10 +24,14 @@ pub(super) fn write_outputs(results: &[Finished<'_, '_>], names: &[Reference]) -
     let request = first.builder.request;
     let outputs = &request.outputs;
     let has_manifest = outputs.iter().any(|output| matches!(output, BuildOutput::Archive { .. }));
-    if !request.annotations.is_empty() && !has_manifest {
-        let what =
-            "annotations are notes on manifests, which only an archive has: --output type=oci,dest=FILE";
+    if !request.annotations.is_empty() && !has_manifest && !request.push {
+        let what = "annotations are notes on manifests, which only an archive and what is pushed has: --output \
+                    type=oci,dest=FILE, or --push";
         return Err(Error::invalid(what));
+    }
+    let is_on_index = |note: &BuildAnnotation| note.part == AnnotatedPart::Index;
+    if request.push && results.len() == 1 && request.annotations.iter().any(is_on_index) {
+        return Err(Error::invalid("index annotations not supported for single platform export"));
     }
     let mut written = None;
     for output in outputs {
@@ -100,7 +104,7 @@ fn write_images(results: &[Finished<'_, '_>], names: &[Reference], out: &mut Fil
 }
 
 /// The notes that concern the image of a platform.
-fn annotations(request: &BuildRequest<'_>, platform: &Platform) -> Result<Annotations> {
+pub(super) fn annotations(request: &BuildRequest<'_>, platform: &Platform) -> Result<Annotations> {
     let mut all = Annotations::default();
     for note in &request.annotations {
         if !note.platform.is_empty() && !wanted_platform(&note.platform)?.suits(platform) {

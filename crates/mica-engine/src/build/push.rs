@@ -28,7 +28,7 @@ impl Local {
         outcome: BuildOutcome,
         steps: &Steps<'_>,
     ) -> Result<BuildOutcome> {
-        if request.push && made.len() > 1 {
+        if request.push && (made.len() > 1 || !request.annotations.is_empty()) {
             let digest = self.push_platforms(request, &made, steps)?;
             return Ok(BuildOutcome { digest: digest.unwrap_or(outcome.digest), ..outcome });
         }

@@ -1,21 +1,23 @@
-//! Sending the result for several platforms: an index under the name, and an image below it for each platform.
+//! Sending a result as it was made: that for several platforms as an index under the name, with an image below it for
+//! each platform, and one with notes on it.
 
 use super::Steps;
 use super::crew::held;
 use super::export::{Finished, Made};
+use super::outputs::annotations;
 use crate::Local;
 use crate::error::Result;
 use crate::image::origin::LayerBlob;
-use crate::image::record::{ImageRecord, LayerRecord};
+use crate::image::push_variants::{Notes, index_of, listed_image};
+use crate::image::record::LayerRecord;
 use crate::image::registries::refused;
 use crate::image::send::{Outbox, PACKED_AT_ONCE, send_all};
 use mica_api::types::build::BuildRequest;
 use mica_api::types::image::PushRequest;
 use mica_image::media_type::OCI_INDEX;
-use mica_image::{Document, write_manifest};
-use mica_model::{Digest, Reference, Timestamp};
+use mica_image::{Document, write_annotated_manifest};
+use mica_model::{Digest, Reference};
 use mica_registry::Purpose;
-use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -56,34 +58,35 @@ impl Local {
             progress: &|_| {},
         };
         let denied = |error| refused("push", name, error);
-        let listed = results.iter().map(|result| {
-            let manifest = send(&outbox, result)?;
-            let digest = manifest.0.digest().to_string();
-            repository.put_manifest(&digest, manifest.1, manifest.0.bytes()).map_err(denied)?;
-            Ok(described(&manifest.0, manifest.1, result))
-        });
-        let listed = listed.collect::<Result<Vec<Value>>>()?;
-        let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed});
-        let index = Document::from_bytes(index.to_string().into_bytes());
         let tag = name.tag().unwrap_or_default();
+        let mut listed = Vec::new();
+        let mut on_index = Notes::new();
+        for result in results {
+            let notes = annotations(request, &result.platform())?;
+            let (manifest, media_type) = send(&outbox, result, &notes.manifest)?;
+            let digest = manifest.digest().to_string();
+            let place = if results.len() == 1 { tag } else { &digest };
+            repository.put_manifest(place, media_type, manifest.bytes()).map_err(denied)?;
+            if results.len() == 1 {
+                self.remember_digest(name, *manifest.digest())?;
+                return Ok(*manifest.digest());
+            }
+            listed.push(listed_image(&manifest, media_type, &result.config, &notes.manifest_descriptor));
+            on_index.extend(notes.index);
+        }
+        let index = index_of(&listed, &on_index);
         repository.put_manifest(tag, OCI_INDEX, index.bytes()).map_err(denied)?;
         self.remember_digest(name, *index.digest())?;
         Ok(*index.digest())
     }
-
-    /// The image that has the name here is known by the digest of the index, too.
-    fn remember_digest(&self, name: &Reference, digest: Digest) -> Result<()> {
-        let Some(id) = ImageRecord::id_of_name(&self.database(), &name.to_string())? else { return Ok(()) };
-        let digested = name.clone().with_digest(digest).to_string();
-        let now = Timestamp::from(std::time::SystemTime::now());
-        self.database()
-            .write(|transaction| ImageRecord::give_name(transaction, &digested, &id, now).map(drop))?;
-        self.database().make_durable()
-    }
 }
 
 /// Sends the layers and the config of one result; answers its manifest.
-fn send(outbox: &Outbox<'_>, result: &Finished<'_, '_>) -> Result<(Document, &'static str)> {
+fn send(
+    outbox: &Outbox<'_>,
+    result: &Finished<'_, '_>,
+    annotations: &Notes,
+) -> Result<(Document, &'static str)> {
     let known: HashMap<Digest, LayerRecord> = held(&result.builder.layers).clone();
     let layers = result
         .config
@@ -102,19 +105,7 @@ fn send(outbox: &Outbox<'_>, result: &Finished<'_, '_>) -> Result<(Document, &'s
     outbox.send_document(result.config.document())?;
     let described: Vec<_> =
         blobs.iter().map(|blob| (blob.media_type.as_str(), blob.digest, blob.size)).collect();
-    Ok(write_manifest(&result.config, &described)?)
-}
-
-fn described(manifest: &Document, media_type: &str, result: &Finished<'_, '_>) -> Value {
-    let platform = result.platform();
-    let mut shown = json!({"architecture": platform.architecture, "os": platform.os});
-    if !platform.variant.is_empty() {
-        shown["variant"] = platform.variant.into();
-    }
-    json!({
-        "mediaType": media_type, "digest": manifest.digest().to_string(), "size": manifest.bytes().len(),
-        "platform": shown,
-    })
+    Ok(write_annotated_manifest(&result.config, &described, annotations)?)
 }
 
 /// Layers are compressed as those of any image are.

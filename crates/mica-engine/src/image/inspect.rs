@@ -49,8 +49,8 @@ impl Local {
 
     /// How an image was made, newest step first; the steps of ancestors that are here carry their
     /// ids and names.
-    pub(crate) fn image_history(&self, reference: &str) -> Result<Vec<HistoryEntry>> {
-        let image = ImageRecord::find(&self.database(), reference)?;
+    pub(crate) fn image_history(&self, reference: &str, platform: &str) -> Result<Vec<HistoryEntry>> {
+        let image = self.image_for(reference, platform)?;
         let config = self.image_config(&image)?;
         let catalogue = Catalogue::read(self)?;
         let mut rows: Vec<HistoryEntry> =

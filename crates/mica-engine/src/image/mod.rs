@@ -14,6 +14,7 @@ pub(crate) mod prune;
 pub(crate) mod pull;
 pub(crate) mod push;
 mod push_index;
+pub(crate) mod push_variants;
 pub(crate) mod record;
 pub(crate) mod register;
 pub(crate) mod registries;

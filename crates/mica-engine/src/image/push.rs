@@ -11,6 +11,7 @@ use crate::image::origin::{self, LayerBlob, Origin};
 use crate::image::record::ImageRecord;
 use crate::image::registries::refused;
 use crate::image::send::{AT_ONCE, Outbox, PACKED_AT_ONCE, note, send_all};
+use crate::image::variant;
 use crate::{Local, events, lock};
 use mica_api::types::image::{ProgressEvent, PushRequest, PushedImage};
 use mica_image::{ImageConfig, ManifestDocument, PackFormat, Packing, parse_manifest, write_manifest};
@@ -25,15 +26,16 @@ const MOUNT_SOURCES_MAX: usize = 4;
 type Listener<'a> = &'a (dyn Fn(ProgressEvent) + Sync);
 
 /// An image on its way.
+#[derive(Clone, Copy)]
 pub(super) struct Push<'a> {
     /// The name that it is to have there.
     pub(super) name: &'a Reference,
     /// The name of it that tells under which index it came.
     pub(super) source: &'a str,
     pub(super) image: &'a ImageRecord,
-    pub(super) outbox: Outbox<'a>,
+    pub(super) outbox: &'a Outbox<'a>,
     /// The layers are to be compressed in this manner, whatever they came as.
-    is_anew: bool,
+    pub(super) is_anew: bool,
 }
 
 impl Push<'_> {
@@ -88,7 +90,7 @@ impl Local {
                 progress,
             };
             let is_anew = !request.compression.is_empty() || request.compression_level.is_some();
-            let push = Push { name, source: &name.to_string(), image, outbox, is_anew };
+            let push = Push { name, source: &name.to_string(), image, outbox: &outbox, is_anew };
             pushed.push(self.push_with_index(&push, &request.platform)?);
         }
         Ok(pushed)
@@ -114,13 +116,17 @@ impl Local {
             packers: OnceLock::new(),
             progress,
         };
-        let push = Push { name: target, source, image, outbox, is_anew: false };
+        let push = Push { name: target, source, image, outbox: &outbox, is_anew: false };
         self.push_with_index(&push, &request.platform)
     }
 
     fn push_with_index(&self, push: &Push<'_>, platform: &str) -> Result<PushedImage> {
         let with_index = if push.is_anew { None } else { self.push_index(push, platform)? };
-        match with_index {
+        let with_others = match (with_index, platform) {
+            (None, "") => self.push_variants(push)?,
+            (with_index, _) => with_index,
+        };
+        match with_others {
             Some(pushed) => Ok(pushed),
             None => {
                 self.check_pushed_platform(push.image, platform)?;
@@ -158,10 +164,10 @@ impl Local {
             return Err(missing(name.tag().filter(|_| has_others)));
         };
         let image = ImageRecord::by_id(&self.database(), &id)?.ok_or_else(|| missing(name.tag()))?;
-        if !self.offers(&name.to_string(), platform)? {
-            self.check_pushed_platform(&image, platform)?;
+        match self.offers(&name.to_string(), platform)? {
+            true => Ok(image),
+            false => self.image_for(&name.to_string(), platform),
         }
-        Ok(image)
     }
 
     fn tags_of(&self, repository: &Reference) -> Result<Vec<Reference>> {
@@ -194,6 +200,22 @@ impl Local {
     }
 
     fn push_one(&self, push: &Push<'_>) -> Result<PushedImage> {
+        let (_, origin) = self.send_image(push)?;
+        let tag = push.name.tag().unwrap_or_default();
+        let manifest = &origin.manifest;
+        let placed = push.outbox.repository.put_manifest(tag, &origin.media_type, manifest.bytes());
+        placed.map_err(|error| refused("push", push.name, error))?;
+        let is_own = ImageRecord::id_of_name(&self.database(), push.source)? == Some(push.image.id);
+        let is_variant = variant::of_name(&self.database(), push.source)?.contains(&push.image.id);
+        self.remember(push, &origin, is_own || !is_variant)?;
+        let digest = *manifest.digest();
+        push.told(&digest, manifest.bytes().len());
+        self.events.append(&events::image("push", &push.image.id.to_string(), &push.name.familiar()));
+        Ok(PushedImage { name: push.name.to_string(), digest: digest.to_string() })
+    }
+
+    /// Sends all of an image but its manifest.
+    pub(super) fn send_image(&self, push: &Push<'_>) -> Result<(ImageConfig, Origin)> {
         let config = self.image_config(push.image)?;
         for layer in push.image.layers.iter().rev() {
             let text = "Preparing".to_owned();
@@ -205,25 +227,22 @@ impl Local {
             None => push_anew(push, &config)?,
         };
         push.outbox.send_document(config.document())?;
-        let tag = push.name.tag().unwrap_or_default();
-        let manifest = &origin.manifest;
-        let placed = push.outbox.repository.put_manifest(tag, &origin.media_type, manifest.bytes());
-        placed.map_err(|error| refused("push", push.name, error))?;
-        self.remember(push, &origin)?;
-        let digest = *manifest.digest();
-        push.told(&digest, manifest.bytes().len());
-        self.events.append(&events::image("push", &push.image.id.to_string(), &push.name.familiar()));
-        Ok(PushedImage { name: push.name.to_string(), digest: digest.to_string() })
+        Ok((config, origin))
     }
 
-    fn remember(&self, push: &Push<'_>, origin: &Origin) -> Result<()> {
+    /// Takes note of what lies there now; an image that a common name stands for only for its platform gets no name of its
+    /// own, which would keep it when the common one goes.
+    pub(super) fn remember(&self, push: &Push<'_>, origin: &Origin, is_named: bool) -> Result<()> {
         self.blobs.store(&origin.manifest)?;
         let digested = push.name.clone().with_digest(*origin.manifest.digest()).to_string();
         let now = Timestamp::from(std::time::SystemTime::now());
         self.database().write(|transaction| {
             push.image.check_exists(transaction)?;
             origin.insert(transaction, &push.image.id)?;
-            ImageRecord::give_name(transaction, &digested, &push.image.id, now).map(drop)
+            match is_named {
+                true => ImageRecord::give_name(transaction, &digested, &push.image.id, now).map(drop),
+                false => Ok(()),
+            }
         })?;
         self.database().make_durable()
     }

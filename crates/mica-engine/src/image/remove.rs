@@ -10,7 +10,7 @@ use crate::image::record::ImageRecord;
 use crate::image::variant;
 use crate::{Local, events};
 use mica_api::types::image::{ImageDelete, ImageRemoveOptions};
-use mica_model::{Digest, Reference};
+use mica_model::{Digest, Reference, Timestamp};
 use rusqlite::Connection;
 
 impl Local {
@@ -47,6 +47,41 @@ impl Local {
             }
             return Ok(removed);
         }
+    }
+
+    /// Deletes the images of some of the platforms that a name stands for. One that stands for a single image goes with
+    /// it.
+    pub(crate) fn remove_platforms(
+        &self,
+        reference: &str,
+        platforms: &[String],
+        options: ImageRemoveOptions,
+    ) -> Result<Vec<ImageDelete>> {
+        let mut removed = Vec::new();
+        for platform in platforms {
+            let image = self.image_for(reference, platform)?;
+            let (own, name) = ImageRecord::find_with_name(&self.database(), reference)?;
+            let mut others = match &name {
+                Some(name) => variant::of_name(&self.database(), name)?,
+                None => Vec::new(),
+            };
+            others.retain(|other| *other != image.id);
+            let (Some(name), [first, ..]) = (&name, &others[..]) else {
+                removed.extend(self.remove_unswept(reference, options)?);
+                continue;
+            };
+            let remaining = if others.len() > 1 { &others[..] } else { &[] };
+            self.database().write(|transaction| {
+                if own.id == image.id {
+                    let now = Timestamp::from(std::time::SystemTime::now());
+                    ImageRecord::give_name(transaction, name, first, now)?;
+                }
+                variant::give(transaction, name, remaining)
+            })?;
+            self.remove_variants(&[image.id], &mut removed)?;
+        }
+        self.tidy_images();
+        Ok(removed)
     }
 
     /// Does what was decided; `None` if the facts have changed since.

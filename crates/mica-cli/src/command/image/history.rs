@@ -1,6 +1,6 @@
 //! `image history`: how an image was made, newest step first, and where its layers lie.
 
-use crate::args::{Matches, PlannedFlag, format_of_rows, switch};
+use crate::args::{Matches, format_of_rows, switch, text};
 use crate::command::image::{ellipsis, short_id, size};
 use crate::command::{Command, Operands, Visibility};
 use crate::context::Context;
@@ -23,10 +23,15 @@ pub const COMMAND: Command = Command {
             format_of_rows(),
             switch("human", "Print sizes and dates in human readable format (default true)").short('H'),
             switch("no-trunc", "Don't truncate output"),
+            text(
+                "platform",
+                "string",
+                "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
+            ),
             switch("quiet", "Only show image IDs").short('q'),
         ]
     },
-    planned: &[PlannedFlag::value("platform", None, "registries")],
+    planned: &[],
     execute,
     examples: &[
         ("See what made each layer", "history busybox"),
@@ -59,6 +64,7 @@ const LAYOUT_EXACT: Layout =
 
 struct HistoryArgs {
     reference: String,
+    platform: String,
     format: String,
     is_human: bool,
     is_truncated: bool,
@@ -69,6 +75,7 @@ impl HistoryArgs {
     fn new(matches: &Matches) -> Self {
         Self {
             reference: matches.operand(0).unwrap_or_default(),
+            platform: matches.text_or_empty("platform"),
             format: matches.text_or_empty("format"),
             is_human: matches.switch("human").unwrap_or(true),
             is_truncated: !matches.on("no-trunc"),
@@ -82,7 +89,7 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let layout = if args.is_human { &LAYOUT } else { &LAYOUT_EXACT };
     let format = row::format(&args.format, layout, args.is_quiet)?;
     let zone = context.config.zone();
-    let entries = context.engine()?.image_history(&args.reference)?;
+    let entries = context.engine()?.image_history(&args.reference, &args.platform)?;
     let now = SystemTime::now().into();
     let rows: Vec<Row> = entries.iter().map(|entry| history_row(entry, &args, now, &zone)).collect();
     context.print(&row::show(&format, &rows)?)?;
