@@ -11,8 +11,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// What is built is called.
 pub(super) const NAME: &str = "bench-built";
 
-/// A command that keeps one processor busy for a while.
-const WORK: &str = "RUN n=0; while [ $n -lt 400000 ]; do n=$((n+1)); done\n";
+/// A command that keeps one processor busy for a while. Those of several stages are told apart by their numbers: what is the
+/// same on the same base is done once.
+fn work(number: usize) -> String {
+    format!("RUN : {number}; n=0; while [ $n -lt 400000 ]; do n=$((n+1)); done\n")
+}
 
 /// Thirty commands, none of them known.
 pub(super) fn commands(peer: &Peer, workshop: &Workshop) -> Option<Result<Duration, Failure>> {
@@ -55,7 +58,7 @@ pub(super) fn known_context(peer: &Peer, workshop: &Workshop) -> Option<Result<D
 /// Four stages that do not need each other.
 pub(super) fn stages(peer: &Peer, workshop: &Workshop) -> Option<Result<Duration, Failure>> {
     let context = made(workshop, "stages", |directory| {
-        let stage = |number| format!("FROM busybox AS s{number}\n{WORK}RUN echo > /made\n");
+        let stage = |number| format!("FROM busybox AS s{number}\n{}RUN echo > /made\n", work(number));
         let stages: String = (0..4).map(stage).collect();
         let copies: String =
             (0..4).map(|number| format!("COPY --from=s{number} /made /{number}\n")).collect();
@@ -66,7 +69,8 @@ pub(super) fn stages(peer: &Peer, workshop: &Workshop) -> Option<Result<Duration
 
 /// The same work in one stage.
 pub(super) fn one_stage(peer: &Peer, workshop: &Workshop) -> Option<Result<Duration, Failure>> {
-    let context = made(workshop, "stage", |directory| dockerfile(directory, &WORK.repeat(4)));
+    let context =
+        made(workshop, "stage", |directory| dockerfile(directory, &(0..4).map(work).collect::<String>()));
     built(peer, context, &["--no-cache"])
 }
 
