@@ -194,6 +194,51 @@ fn privileged_mirrors_fail_over_even_in_the_midst_of_a_layer() {
 
 #[test]
 #[ignore = "needs root"]
+fn privileged_debians_registry_is_reached_past_a_dead_mirror_and_through_a_proxy() {
+    if is_missing() {
+        return;
+    }
+    let world = world();
+    let data = world.scratch().join("registry");
+    fill(&data);
+    let authority = Authority::new(&world.scratch().join("authority"));
+    let identity = Some(authority.issue("server", &format!("IP:{STRANGE}"), 2));
+    let start = |demands: &Demands| Distribution::start(&data, STRANGE, demands).unwrap();
+    let mut mirror = start(&Demands { identity, ..Demands::default() });
+    let origin = start(&Demands::default());
+    let name = origin.name("team/app:v1");
+    // containerd's file beside docker's certificates: a mirror that speaks TLS, and the registry itself that does not.
+    let directory = certificates(&world, origin.address());
+    let hosts = format!(
+        "server = \"http://{}\"\n[host.\"https://{}\"]\ncapabilities = [\"pull\", \"resolve\"]\nca = \"{}\"\n",
+        origin.address(),
+        mirror.address(),
+        authority.certificate().display()
+    );
+    fs::write(directory.join("hosts.toml"), hosts).unwrap();
+    let proxy = Proxy::new();
+    let address = format!("http://{}", proxy.address());
+    let pull = || {
+        let pull = world.invoke(["run", "--rm", "--network", "none", &name, "echo", "works"]);
+        let pull = pull.env("HTTP_PROXY", &address).env("HTTPS_PROXY", &address);
+        pull.run().success().stdout_is("works\n").stderr_contains("Downloaded newer image");
+        let digests = world.inspect(&name, "{{.RepoDigests}}");
+        world.mica(["rmi", &name]).success();
+        digests
+    };
+    let by_mirror = pull();
+    let connects = |to: &str| {
+        let to = format!("CONNECT {to} ");
+        proxy.asked().iter().filter(|head| head.starts_with(&to)).count()
+    };
+    assert!(connects(mirror.address()) > 0 && connects(origin.address()) == 0, "{:?}", proxy.asked());
+    mirror.pause();
+    assert_eq!(pull(), by_mirror);
+    assert!(connects(origin.address()) > 0, "{:?}", proxy.asked());
+}
+
+#[test]
+#[ignore = "needs root"]
 fn privileged_proxies_are_used_unless_the_host_is_exempt() {
     let world = world();
     let registry = Registry::at(STRANGE);

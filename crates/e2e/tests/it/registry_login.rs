@@ -112,6 +112,35 @@ fn privileged_login_lets_push_and_pull_and_logout_ends_it() {
 
 #[test]
 #[ignore = "needs root"]
+fn privileged_many_logins_at_once_lose_nothing_and_leave_the_link_a_link() {
+    let world = World::new();
+    let registries: Vec<Registry> = (2..10).map(|last| Registry::at(&format!("127.0.0.{last}"))).collect();
+    let (docker, elsewhere) = (world.directory().join("home/.docker"), world.scratch().join("shared.json"));
+    fs::create_dir_all(&docker).unwrap();
+    fs::write(&elsewhere, r#"{"detachKeys": "ctrl-x"}"#).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, config(&world)).unwrap();
+    let login = |registry: &Registry| {
+        let words = ["login", "-u", "user", "-p", "secret-word", registry.address()];
+        world.invoke(words).spawn()
+    };
+    let mut logins: Vec<_> = registries.iter().chain(&registries).map(login).collect();
+    for login in &mut logins {
+        login.wait(std::time::Duration::from_secs(60)).success();
+    }
+    assert!(fs::symlink_metadata(config(&world)).unwrap().is_symlink());
+    assert_eq!(fs::metadata(&elsewhere).unwrap().permissions().mode() & 0o777, 0o600);
+    let kept: Value = serde_json::from_slice(&fs::read(&elsewhere).unwrap()).unwrap();
+    assert_eq!(kept["detachKeys"], "ctrl-x");
+    for registry in &registries {
+        assert_eq!(kept["auths"][registry.address()]["auth"], "dXNlcjpzZWNyZXQtd29yZA==", "{kept}");
+    }
+    let names = fs::read_dir(world.scratch()).unwrap().flatten().map(|entry| entry.file_name());
+    let hidden: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with(".config.json")).collect();
+    assert_eq!(hidden, [".config.json.lock"]);
+}
+
+#[test]
+#[ignore = "needs root"]
 fn privileged_login_asks_on_a_terminal_without_showing_the_password() {
     if !DockerRegistry::is_installed() {
         return;
