@@ -143,6 +143,34 @@ fn privileged_without_its_source_the_image_goes_alone_and_that_is_said() {
 
 #[test]
 #[ignore = "needs root"]
+fn privileged_an_image_that_is_compressed_anew_goes_without_its_index_and_that_is_said() {
+    if !DockerRegistry::is_installed() {
+        return;
+    }
+    let world = World::new();
+    let source = Registry::new();
+    let published = publish(&source, "from/here");
+    let (origin, registry) = (source.name("from/here:all"), DockerRegistry::new());
+    world.mica(["pull", "-q", &origin]).success();
+    let name = registry.name("to/there:zstd");
+    world.mica(["tag", &origin, &name]).success();
+    let pushed = world.mica(["push", "--compression-format", "zstd", &name]).success().clone();
+    pushed.stdout_contains(&format!(
+        "Only the single-platform image is compressed anew and pushed; the index was {}",
+        published.index
+    ));
+    assert!(![&published.index, &published.own].contains(&&digest_of(&pushed)), "{pushed:?}");
+    let other = World::new();
+    other.mica(["pull", "-q", &name]).success();
+    assert_eq!(other.inspect(&name, "{{.Id}}"), world.inspect(&origin, "{{.Id}}"));
+    // Asked for nothing of the kind, it goes with its index.
+    let whole = registry.name("to/there:whole");
+    world.mica(["tag", &origin, &whole]).success();
+    assert_eq!(digest_of(world.mica(["push", &whole]).success()), published.index);
+}
+
+#[test]
+#[ignore = "needs root"]
 fn privileged_an_index_that_leads_nowhere_or_for_ever_is_not_pushed_on() {
     if !DockerRegistry::is_installed() {
         return;

@@ -130,6 +130,10 @@ impl Local {
             Some(pushed) => Ok(pushed),
             None => {
                 self.check_pushed_platform(push.image, platform)?;
+                if push.is_anew {
+                    // The blobs that an index leads to are not those that are made here.
+                    self.leave_index(push)?;
+                }
                 self.push_one(push)
             }
         }

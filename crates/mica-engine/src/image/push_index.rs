@@ -40,6 +40,17 @@ impl Local {
         Ok(None)
     }
 
+    /// Says that an image goes without the index that its name stands for, if it stands for one.
+    pub(super) fn leave_index(&self, push: &Push<'_>) -> Result<()> {
+        if let Some((document, _)) = self.index_of(push.source)? {
+            push.outbox.tell(note(format!(
+                "Only the single-platform image is compressed anew and pushed; the index was {}",
+                document.digest()
+            )));
+        }
+        Ok(())
+    }
+
     /// Whether a name stands for an index with an image for a platform.
     pub(super) fn offers(&self, name: &str, platform: &str) -> Result<bool> {
         let Some((document, places)) = self.index_of(name)? else { return Ok(false) };
