@@ -7,7 +7,8 @@
 use mica_api::Engine;
 use mica_api::types::container::{ArchivePut, CommitRequest, ContainerConfig, CreateRequest, RemoveOptions};
 use mica_api::types::image::{
-    ArchiveSource, ImageDelete, ImageListOptions, ImageRemoveOptions, ImportRequest, PullRequest,
+    ArchiveSource, ImageDelete, ImageListOptions, ImageRemoveOptions, ImportRequest, ImportSource,
+    PullRequest,
 };
 use mica_engine::{EngineOptions, LocalEngine};
 use mica_model::{ErrorKind, Filters, RegistryAccess};
@@ -250,7 +251,7 @@ fn privileged_prune_takes_the_dangling_or_all_unused() {
 fn privileged_import_and_export_are_flat() {
     let store = Store::new();
     let request = ImportRequest {
-        source: temporary(&tar_of("file", "content")),
+        source: ImportSource::Archive(temporary(&tar_of("file", "content"))),
         reference: "flat".to_owned(),
         message: String::new(),
         changes: vec!["CMD [\"/file\"]".to_owned()],

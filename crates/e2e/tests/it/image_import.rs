@@ -1,6 +1,7 @@
 //! `mica import` and `export`: flattened roots, a real Debian among them.
 
-use e2e::{Entry, Tarball, World};
+use e2e::registry::{Answer, Manner};
+use e2e::{Entry, Registry, Tarball, World};
 use std::process::{Command, Stdio};
 
 #[test]
@@ -64,4 +65,32 @@ fn privileged_import_takes_files_streams_and_instructions() {
         .run()
         .code(1)
         .stderr_contains("valid change command");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_archives_of_the_web_are_imported_whole_or_not_at_all() {
+    let world = World::new();
+    let server = Registry::new();
+    let path = world.scratch().join("root.tar");
+    std::fs::write(&path, root()).unwrap();
+    let packed = Command::new("gzip").arg("-c").arg(&path).output().unwrap().stdout;
+    server.put("GET /root.tar.gz", Answer::new("application/gzip", packed));
+    server.put("GET /moved", Answer::status(302).header("Location", "/root.tar.gz"));
+    // All of the archive comes, but not all that was promised.
+    let short = root().len() - 1;
+    server.put("GET /short", Answer::new("application/x-tar", root()).manner(Manner::DropAfter(short)));
+    server.put("GET /page", Answer::new("text/html", "<html>not a root</html>"));
+    let at = format!("http://{}", server.address());
+    let address = format!("{at}/moved");
+    let id = world.mica(["import", &address, "web"]).success().line();
+    assert_eq!(world.inspect("web", "{{.Id}} {{.Comment}}"), format!("{id} Imported from {address}"));
+    world.mica(["import".as_ref(), path.as_os_str(), "here".as_ref()]).success();
+    let layers = "{{json .RootFS.Layers}}";
+    assert_eq!(world.inspect("web", layers), world.inspect("here", layers));
+    for (file, words) in [("short", "/short"), ("absent", "404"), ("page", "archive")] {
+        world.mica(["import", &format!("{at}/{file}"), "bad"]).code(1).stderr_contains(words);
+    }
+    world.mica(["import", "--platform", "bogus", "-"]).code(1).stderr_contains("unknown operating system");
+    assert_eq!(world.mica(["images", "-aq"]).success().lines().len(), 2);
 }

@@ -189,11 +189,25 @@ pub struct LoadedImage {
     pub names: Vec<String>,
 }
 
+/// Where an archive to import is.
+#[derive(Debug)]
+pub enum ImportSource {
+    /// Here.
+    Archive(File),
+    /// On the web.
+    Address {
+        /// `http://` or `https://`.
+        address: String,
+        /// Through which it is reached.
+        proxies: mica_model::Proxies,
+    },
+}
+
 /// How to make an image of one flat tar archive.
 #[derive(Debug)]
 pub struct ImportRequest {
     /// The archive: plain, gzip or zstd.
-    pub source: File,
+    pub source: ImportSource,
     /// Reference to give, or empty.
     pub reference: String,
     /// Message; docker's `Imported from …` when empty.

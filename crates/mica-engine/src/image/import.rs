@@ -5,9 +5,15 @@ use crate::image::load::wanted_platform;
 use crate::image::register::{Fresh, NewRecord};
 use crate::image::tag::parse_target;
 use crate::{Local, events};
-use mica_api::types::image::ImportRequest;
+use mica_api::types::image::{ImportRequest, ImportSource};
 use mica_image::{Config, History, NewImage, apply_changes, decompress};
-use mica_model::Timestamp;
+use mica_model::{Proxies, Timestamp};
+use mica_registry::Download;
+use mica_snapshot::IngestedLayer;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 impl Local {
     /// Makes an image of an archive; answers its id.
@@ -25,11 +31,18 @@ impl Local {
         };
         let mut config = Config::default();
         apply_changes(&mut config, &request.changes)?;
-        let layer = self.unpack(decompress(request.source)?)?;
+        let origin = match &request.source {
+            ImportSource::Archive(_) => "-".to_owned(),
+            ImportSource::Address { address, .. } => address.clone(),
+        };
+        let layer = match request.source {
+            ImportSource::Archive(file) => self.unpack(decompress(file)?)?,
+            ImportSource::Address { address, proxies } => self.unpack_from_web(&address, &proxies)?,
+        };
         let now = Timestamp::from(std::time::SystemTime::now());
         let comment = Some(request.message)
             .filter(|text| !text.is_empty())
-            .unwrap_or_else(|| "Imported from -".to_owned());
+            .unwrap_or_else(|| format!("Imported from {origin}"));
         let mut image = NewImage {
             architecture: platform.architecture,
             os: platform.os,
@@ -54,6 +67,46 @@ impl Local {
         ));
         Ok(id)
     }
+
+    /// Unpacks an archive while it is downloaded. One that does not come whole is no layer.
+    fn unpack_from_web(&self, address: &str, proxies: &Proxies) -> Result<IngestedLayer> {
+        let download = self.registries()?.download(address, None, proxies)?;
+        let mut download = download.ok_or_else(|| Error::invalid("an answer without a file"))?;
+        let (reader, mut writer) =
+            io::pipe().map_err(|source| Error::io("make", Path::new("a pipe"), source))?;
+        std::thread::scope(|scope| {
+            let bringing = scope.spawn(move || hand_on(&mut download, &mut writer));
+            // What is read from ends here, so that the other half is never left waiting.
+            let unpacked = decompress(File::from(OwnedFd::from(reader)))
+                .map_err(Error::from)
+                .and_then(|tar| self.unpack(tar));
+            match bringing.join() {
+                Ok(Ok(())) => unpacked,
+                Ok(Err(error)) => Err(error),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+}
+
+/// Writes a download to whoever reads, as far as they want it.
+fn hand_on(download: &mut Download, writer: &mut impl Write) -> Result<()> {
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        let count = download.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        match writer.write_all(&buffer[..count]) {
+            Err(error) if is_given_up(&error) => return Ok(()),
+            written => written.map_err(|source| Error::io("write to", Path::new("a pipe"), source))?,
+        }
+    }
+}
+
+/// Whether nobody reads any more, who then says why.
+fn is_given_up(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
 }
 
 /// A layer that can not be unpacked again, as what it was made from is gone.

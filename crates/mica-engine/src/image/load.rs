@@ -107,6 +107,12 @@ pub(super) fn choose(images: Vec<ArchiveImage>, name: &str) -> Result<ArchiveIma
     }
 }
 
+/// Architectures that may be asked for without a system, in the words of images and of kernels.
+const ARCHITECTURES: &[&str] = &[
+    "386", "aarch64", "amd64", "arm", "arm64", "armel", "armhf", "i386", "loong64", "mips", "mips64",
+    "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x", "wasm", "x86_64",
+];
+
 /// The platform asked for, `os`, `architecture` or `os/architecture[/variant]`, filled up with the
 /// host's.
 pub(crate) fn wanted_platform(text: &str) -> Result<Platform> {
@@ -123,14 +129,23 @@ pub(crate) fn wanted_platform(text: &str) -> Result<Platform> {
             "{text:?} is an invalid platform, expected os/architecture[/variant]"
         )));
     }
-    let of = |os: &str, architecture: &str, variant: &str| Platform {
-        os: os.to_owned(),
-        architecture: architecture.to_owned(),
-        variant: variant.to_owned(),
+    let of = |os: &str, architecture: &str, variant: &str| {
+        // Kernels and packages have names of their own for some.
+        let (architecture, variant) = match (architecture, variant) {
+            ("x86_64", _) => ("amd64", variant),
+            ("aarch64", _) => ("arm64", variant),
+            ("i386", _) => ("386", variant),
+            ("armhf", _) => ("arm", "v7"),
+            ("armel", _) => ("arm", "v6"),
+            own => own,
+        };
+        let own = str::to_owned;
+        Platform { os: own(os), architecture: own(architecture), variant: own(variant) }
     };
     match parts.as_slice() {
         ["linux"] => Ok(host),
-        [architecture] => Ok(of("linux", architecture, "")),
+        [architecture] if ARCHITECTURES.contains(architecture) => Ok(of("linux", architecture, "")),
+        [_] => Err(Error::invalid(format!("{text:?}: unknown operating system or architecture"))),
         [os, architecture] => Ok(of(os, architecture, "")),
         [os, architecture, variant] => Ok(of(os, architecture, variant)),
         _ => Err(Error::invalid(format!("{text:?} is an invalid platform, it has too many parts"))),
@@ -192,6 +207,9 @@ mod tests {
     fn platforms_are_filled_up_from_the_host() {
         assert_eq!(wanted_platform("linux").unwrap(), Platform::host());
         assert_eq!(wanted_platform("arm64").unwrap().to_string(), "linux/arm64");
+        assert_eq!(wanted_platform("aarch64").unwrap().to_string(), "linux/arm64");
+        assert_eq!(wanted_platform("linux/x86_64").unwrap().to_string(), "linux/amd64");
+        assert!(wanted_platform("bogus").unwrap_err().to_string().contains("unknown operating system"));
         assert_eq!(wanted_platform("linux/arm/v7").unwrap().variant, "v7");
         for wrong in ["/", "linux/", "a/b/c/d", "a b"] {
             assert!(wanted_platform(wrong).is_err(), "{wrong}");

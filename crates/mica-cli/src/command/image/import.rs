@@ -5,7 +5,7 @@ use crate::command::image::standard_input;
 use crate::command::{Command, Operands, Visibility};
 use crate::context::Context;
 use crate::report::{Failure, Outcome, SUCCESS};
-use mica_api::types::image::ImportRequest;
+use mica_api::types::image::{ImportRequest, ImportSource};
 use std::fs::File;
 
 /// The entry of the table.
@@ -44,16 +44,18 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     Ok(SUCCESS)
 }
 
-fn open(source: &str, context: &Context<'_>) -> Result<File, Failure> {
+fn open(source: &str, context: &Context<'_>) -> Result<ImportSource, Failure> {
     if source == "-" {
-        return standard_input(context);
+        return standard_input(context).map(ImportSource::Archive);
     }
     if ["http://", "https://"].iter().any(|scheme| source.starts_with(scheme)) {
-        return Err(Failure::Planned { what: "import from a URL".to_owned(), awaits: "registries", code: 1 });
+        let proxies = context.config.proxies();
+        return Ok(ImportSource::Address { address: source.to_owned(), proxies });
     }
-    File::open(source).map_err(|source_error| Failure::File {
+    let file = File::open(source).map_err(|source_error| Failure::File {
         action: "open",
         path: source.to_owned(),
         source: source_error,
-    })
+    })?;
+    Ok(ImportSource::Archive(file))
 }

@@ -94,7 +94,9 @@ fn import_passes_changes_on() {
         run(&engine, &["import", "-c", "CMD [\"sh\"]", "--change=USER 1", "-m", "why", "/dev/null", "a:1"]);
     assert_eq!(done, ran(0, "sha256:0\n", ""));
     assert_eq!(engine.calls(), [r#"image_import "a:1" "why" ["CMD [\"sh\"]", "USER 1"] """#]);
-    assert_eq!(run(&FakeEngine::default(), &["import", "https://example.com/a.tar"]).0, 1);
+    let engine = FakeEngine::default().will("image_import", Ok("sha256:0".to_owned()));
+    assert_eq!(run(&engine, &["import", "https://example.com/a.tar"]), ran(0, "sha256:0\n", ""));
+    assert_eq!(engine.calls(), [r#"image_import "" "" [] """#]);
 }
 
 #[test]
