@@ -67,6 +67,7 @@ impl LocalEngine {
         local.database().fold()?;
         local.tidy_containers();
         local.tidy_groups();
+        local.tidy_names();
         local.bound_build_cache()?;
         local.tidy_images();
         Ok(())

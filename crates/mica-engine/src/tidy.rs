@@ -8,7 +8,9 @@ use crate::Local;
 use crate::container::record::Record;
 use crate::error::Error;
 use crate::lock;
+use crate::network::record::Network;
 use mica_model::ContainerId;
+use mica_network::{Names, membership};
 
 impl Local {
     /// Takes leftovers of containers away; what cannot be taken away now is tried again next time.
@@ -41,6 +43,27 @@ impl Local {
         if let Ok(known) = Record::ids(&self.database()) {
             // One recorded since is not old enough.
             mica_runtime::remove_stray_groups(|id| known.contains(id));
+        }
+    }
+
+    /// Forgets the names of networks, and the networks of containers, that are gone without having been forgotten. Only
+    /// for the chores.
+    pub(crate) fn tidy_names(&self) {
+        let run_root = self.disk.run_root();
+        // What is written down now was recorded before, so that nothing new is taken for a leftover.
+        let (members, networks) = (membership::listed(run_root), Names::networks(run_root));
+        if let Ok(known) = self.database().read(Network::all) {
+            for id in networks.iter().filter(|id| known.iter().all(|network| network.id != **id)) {
+                Names::of(run_root, id).remove_all();
+            }
+        }
+        for id in members.iter().filter_map(|member| member.parse::<ContainerId>().ok()) {
+            let disk = self.disk.container(&id);
+            // A step of a build has no record, but a lock.
+            if self.is_unknown(&id) && !lock::is_held(&disk.lock()) && !mica_runtime::is_attended(disk.run())
+            {
+                membership::forget(run_root, id.as_str());
+            }
         }
     }
 

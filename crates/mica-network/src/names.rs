@@ -75,6 +75,15 @@ impl Names {
         let _ = fs::remove_file(path);
     }
 
+    /// The ids of all networks of which something is written down.
+    pub fn networks(run_root: &Path) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(run_root.join("network")) else { return Vec::new() };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        // Beside them lies what belongs to containers.
+        let is_id = |name: &String| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        names.filter(is_id).collect()
+    }
+
     /// Forgets the whole network.
     pub fn remove_all(&self) {
         let _ = fs::remove_dir_all(&self.directory);

@@ -205,3 +205,41 @@ fn privileged_no_address_is_given_to_two_while_many_start_and_end_at_once() {
         .code(125)
         .stderr_contains("no available IPv4");
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_removal_that_was_killed_at_any_step_leaves_no_bridge_that_nobody_knows() {
+    let world = World::with_busybox();
+    for (call, count) in [("sendto", 8), ("pwrite64", 12), ("unlinkat", 2)] {
+        for number in 1..=count {
+            let id = world.mica(["network", "create", "back"]).success().line();
+            killed_at(&world, call, number, &["network", "rm", "back"]);
+            if !world.mica(["network", "ls", "-q", "-f", "name=back"]).success().stdout().is_empty() {
+                world.mica(["network", "rm", "back"]).success();
+            }
+            let links = host(&["ip", "-o", "link", "show", "type", "bridge"]);
+            assert!(!links.contains(&id[..12]), "killed at {call} {number}: {links}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_names_of_networks_and_containers_that_are_gone_go_with_the_chores() {
+    let world = World::with_busybox();
+    let kept = world.mica(["network", "create", "back"]).success().line();
+    let resident =
+        world.mica(["run", "-d", "--network", "back", "busybox", "sleep", "1000"]).success().line();
+    let networks = world.run_directory().join("network");
+    let (network, container) = ("ab".repeat(32), "cd".repeat(32));
+    std::fs::create_dir_all(networks.join(&network).join("name")).unwrap();
+    std::fs::write(networks.join("of").join(&container), format!("{network} open gone\n")).unwrap();
+    // A build leaves its chores to a process of its own.
+    let context = world.context("FROM busybox\nRUN true\n");
+    world.mica(["build".as_ref(), "-q".as_ref(), context.as_os_str()]).success();
+    eventually("gone", || {
+        let is_there = networks.join(&network).exists() || networks.join("of").join(&container).exists();
+        Some(if is_there { "there" } else { "gone" }.to_owned())
+    });
+    assert!(networks.join(kept).is_dir() && networks.join("of").join(resident).is_file());
+}

@@ -48,9 +48,11 @@ impl Local {
                     )));
                 }
             }
-            network.delete(transaction)
+            network.delete(transaction)?;
+            // The record is gone last: who is killed before leaves a network that can be removed again, and never a
+            // bridge that nobody knows.
+            Ok(mica_network::remove(&network.definition.plan)?)
         })?;
-        mica_network::remove(&network.definition.plan)?;
         Names::of(self.disk.run_root(), &network.id).remove_all();
         self.rewrite_rules()?;
         self.events.append(&events::network(&network, "destroy", &[]));

@@ -33,8 +33,8 @@ impl Local {
         let made = mica_network::make(&network.definition.plan).map_err(Error::from);
         if let Err(error) = made.and_then(|()| self.rewrite_rules()) {
             // One that cannot be made is not kept.
-            let _ = self.database().write(|transaction| network.delete(transaction));
             let _ = mica_network::remove(&network.definition.plan);
+            let _ = self.database().write(|transaction| network.delete(transaction));
             return Err(error);
         }
         self.events.append(&events::network(&network, "create", &[]));
