@@ -36,6 +36,7 @@ use crate::error::{Error, Result};
 use mica_model::ContainerId;
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -338,6 +339,16 @@ pub(crate) fn make_layer_directory(path: &Path) -> Result<()> {
     let fail = |source| Error::io("create directory", path, source);
     fs::DirBuilder::new().recursive(true).create(path).map_err(fail)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(fail)
+}
+
+/// Writes a small file anew that containers see: mode 0644 whatever the umask.
+pub(crate) fn write_shown_file(path: &Path, content: &[u8]) -> Result<()> {
+    let write = || {
+        let mut file = fs::File::create(path)?;
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
+        file.write_all(content)
+    };
+    write().map_err(|source| Error::io("write", path, source))
 }
 
 /// Writes a small file anew.

@@ -173,3 +173,18 @@ fn privileged_the_engine_s_own_files_are_never_put_where_a_planted_link_leads() 
         assert!(!std::path::Path::new(&planted).exists(), "{planted:?}");
     }
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_strict_umask_keeps_no_file_from_the_users_of_a_container() {
+    let world = World::with_busybox();
+    let strict =
+        |command: &[&str]| world.invoke_by("sh", &["-c", "umask 077; exec \"$@\"", "sh"], command).run();
+    let context =
+        world.context("FROM busybox\nCOPY <<EOF /inline\nhello\nEOF\nRUN stat -c %a /etc/hosts > /made\n");
+    strict(&["build", "-t", "built", context.to_str().unwrap()]).success();
+    let script = "cat /inline /made; stat -c %a /etc/hosts /etc/hostname /etc/resolv.conf /made";
+    strict(&["run", "--rm", "-u", "1000", "built", "sh", "-c", script])
+        .success()
+        .stdout_is("hello\n644\n644\n644\n644\n644\n");
+}

@@ -78,6 +78,31 @@ fn privileged_neighbours_find_each_other_by_name_alias_and_address() {
 
 #[test]
 #[ignore = "needs root"]
+fn privileged_the_address_on_the_default_bridge_is_where_it_always_was() {
+    let world = World::with_busybox();
+    world.mica(["network", "create", "back"]).success();
+    resident(&world, "one", &[]);
+    resident(&world, "two", &["--network", "back"]);
+    let old = "{{.NetworkSettings.IPAddress}} {{.NetworkSettings.Gateway}} {{.NetworkSettings.MacAddress}}";
+    let new = "{{with .NetworkSettings.Networks.bridge}}{{.IPAddress}} {{.Gateway}} {{.MacAddress}}{{end}}";
+    let told = world.inspect("one", old);
+    assert_eq!(told, world.inspect("one", new));
+    assert!(told.starts_with("1"), "{told}");
+    assert_eq!(world.inspect("two", "[{{.NetworkSettings.IPAddress}}]"), "[]");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_host_name_with_a_domain_is_known_without_it_too() {
+    let world = World::with_busybox();
+    for flags in [&["-h", "foo.bar"] as &[&str], &["-h", "foo", "--domainname", "bar"]] {
+        let run = [&["run", "--rm"][..], flags, &["busybox", "tail", "-n", "1", "/etc/hosts"]].concat();
+        world.mica(run).success().stdout_contains("foo.bar foo\n");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
 fn privileged_networks_do_not_reach_each_other() {
     let world = World::with_busybox();
     for network in ["one", "two"] {

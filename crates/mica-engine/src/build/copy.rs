@@ -194,7 +194,7 @@ impl Builder<'_> {
             let directory = place.disk.directory().join(format!("inline-{index}"));
             crate::disk::make_directory(&directory)?;
             let plain = name.rsplit('/').next().unwrap_or_default();
-            crate::disk::write_file(&directory.join(plain), content.as_bytes())?;
+            crate::disk::write_shown_file(&directory.join(plain), content.as_bytes())?;
             let root = open_tree_root(&directory)?;
             let destination = Destination {
                 root: target,

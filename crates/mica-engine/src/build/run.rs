@@ -109,7 +109,7 @@ impl Builder<'_> {
             }
             hosts.push_str(&format!("{address}\t{name}\n"));
         }
-        crate::disk::write_file(&path, hosts.as_bytes())
+        crate::disk::write_shown_file(&path, hosts.as_bytes())
     }
 
     fn check_rights(&self, step: &RunStep) -> Result<()> {

@@ -4,7 +4,7 @@ use crate::container::log_driver;
 use crate::container::record::{Definition, Record, Stage};
 use crate::container::remove::RemovedVolumes;
 use crate::container::security::Security;
-use crate::disk::{ContainerDisk, make_directory, make_layer_directory, write_file};
+use crate::disk::{ContainerDisk, make_directory, make_layer_directory, write_shown_file};
 use crate::error::{Error, Result};
 use crate::image::record::ImageRecord;
 use crate::mount::MountRecord;
@@ -190,10 +190,10 @@ impl Local {
     /// Writes the files that tell a container its name and those of others.
     #[expect(clippy::unused_self, reason = "networks will tell names that the engine knows")]
     pub(crate) fn write_host_files(&self, disk: &ContainerDisk, definition: &Definition) -> Result<()> {
-        write_file(&disk.hostname(), format!("{}\n", definition.config.hostname).as_bytes())?;
-        write_file(&disk.hosts(), hosts(definition).as_bytes())?;
+        write_shown_file(&disk.hostname(), format!("{}\n", definition.config.hostname).as_bytes())?;
+        write_shown_file(&disk.hosts(), hosts(definition).as_bytes())?;
         let resolvers = std::fs::read("/etc/resolv.conf").unwrap_or_default();
-        write_file(&disk.resolv_conf(), &resolvers)
+        write_shown_file(&disk.resolv_conf(), &resolvers)
     }
 
     fn store(

@@ -2,7 +2,7 @@
 
 use crate::Local;
 use crate::container::record::{Definition, Record};
-use crate::disk::write_file;
+use crate::disk::write_shown_file;
 use crate::error::{Error, Result};
 use crate::network::endpoint::{Endpoint, Place};
 use crate::network::links::split_link;
@@ -108,12 +108,16 @@ fn parse_extra(line: &str, gateway: Option<IpAddr>) -> Result<(IpAddr, String)> 
     if is_name { Ok((ip, name.to_owned())) } else { Err(wrong()) }
 }
 
-/// What a container is called in its own `hosts`.
+/// What a container is called in its own `hosts`: its whole name, and what is before the first dot.
 fn own_names(definition: &Definition) -> String {
     let config = &definition.config;
-    match config.domainname.as_str() {
+    let whole = match config.domainname.as_str() {
         "" => config.hostname.clone(),
-        domain => format!("{0}.{domain} {0}", config.hostname),
+        domain => format!("{}.{domain}", config.hostname),
+    };
+    match whole.split_once('.') {
+        Some((bare, _)) => format!("{whole} {bare}"),
+        None => whole,
     }
 }
 
@@ -141,8 +145,8 @@ impl Local {
         lines: &[(IpAddr, String)],
     ) -> Result<()> {
         let disk = self.disk.container(&record.id);
-        write_file(&disk.hosts(), mica_network::hosts(lines).as_bytes())?;
-        write_file(&disk.resolv_conf(), resolver.resolution.text().as_bytes())
+        write_shown_file(&disk.hosts(), mica_network::hosts(lines).as_bytes())?;
+        write_shown_file(&disk.resolv_conf(), resolver.resolution.text().as_bytes())
     }
 
     /// Adds a running container's name at a further place to its `hosts`.
@@ -167,7 +171,7 @@ impl Local {
         if is_there {
             edited.extend(lines);
         }
-        write_file(&path, (edited.join("\n") + "\n").as_bytes())
+        write_shown_file(&path, (edited.join("\n") + "\n").as_bytes())
     }
 
     /// Lets a running container ask its own resolver, now that it is on a network with names: unless its
@@ -187,7 +191,7 @@ impl Local {
             return Ok(());
         }
         mica_network::sandbox::wake_resolver(namespace)?;
-        write_file(&path, now.resolution.text().as_bytes())
+        write_shown_file(&path, now.resolution.text().as_bytes())
     }
 
     /// Tells the resolvers of its neighbours about a container.
