@@ -118,9 +118,10 @@ pub(crate) fn nearest(path: &str) -> Option<&'static str> {
     let known = command::all()
         .filter(|command| command.visibility != Visibility::Hidden)
         .flat_map(|command| command.paths.iter().copied())
-        .chain(planned::COMMANDS.iter().map(|command| command.path));
+        .chain(planned::COMMANDS.iter().map(|command| command.path))
+        .chain(command::NOUNS.iter().map(|noun| noun.name));
     let word = path.rsplit(' ').next().unwrap_or_default();
-    let limit = if word.len() <= 3 { 1 } else { 2 };
+    let limit = if word.len() <= 5 { 1 } else { 2 };
     known
         .map(|name| (distance(path, name), name))
         .filter(|(distance, _)| *distance <= limit)
@@ -233,7 +234,9 @@ mod tests {
     fn near_words_are_found() {
         assert_eq!(distance("verison", "version"), 1);
         assert_eq!(nearest("verison"), Some("version"));
-        assert_eq!(nearest("frobnicate"), None);
+        assert_eq!(nearest("contaner"), Some("container"));
+        assert_eq!(nearest("imagess"), Some("images"));
+        assert_eq!((nearest("frobnicate"), nearest("bogus")), (None, None));
     }
 
     #[test]

@@ -101,3 +101,19 @@ fn privileged_a_reader_that_sleeps_misses_nothing() {
         ["events", "--since", "1h", "--until", "0s", "--filter", "type=container", "--format", format];
     assert_eq!(world.mica(words).success().lines()[1..], expected[..]);
 }
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_every_prune_is_told_with_what_it_freed() {
+    let world = World::with_busybox();
+    let since = seconds().to_string();
+    world.mica(["run", "--name", "old", "busybox", "sh", "-c", "echo 12345 > /f"]).success();
+    for noun in ["container", "image", "network", "volume", "builder"] {
+        world.mica([noun, "prune", "-f"]).success();
+    }
+    let until = (seconds() + 1).to_string();
+    let template = "{{.Type}} {{.Actor.Attributes.reclaimed}}";
+    let filter = ["events", "--since", &since, "--until", &until, "-f", "event=prune", "--format", template];
+    let told = world.mica(filter).success().stdout();
+    assert_eq!(told, "container 6\nimage 0\nnetwork 0\nvolume 0\nbuilder 0\n");
+}

@@ -102,6 +102,22 @@ fn privileged_limits_that_contradict_each_other_are_refused() {
 
 #[test]
 #[ignore = "needs root"]
+fn privileged_processors_that_the_host_lacks_are_refused_before_anything_starts() {
+    let world = World::with_busybox();
+    world.sleeper("box");
+    let words = "Requested CPUs are not available - requested 9999, available: 0";
+    for (command, code) in [("run", 125), ("create", 1)] {
+        let refused = world.mica([command, "--cpuset-cpus", "9999", "busybox", "true"]);
+        refused.code(code).stderr_contains(words);
+    }
+    world.mica(["update", "--cpuset-cpus", "9999", "box"]).code(1).stderr_contains(words);
+    let words = "Requested memory nodes are not available - requested 99";
+    world.mica(["update", "--cpuset-mems", "99", "box"]).code(1).stderr_contains(words);
+    world.mica(["ps", "-aq"]).success().line();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn privileged_a_live_container_takes_new_limits() {
     let world = World::with_busybox();
     world.sleeper("box");

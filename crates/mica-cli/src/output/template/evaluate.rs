@@ -247,7 +247,7 @@ impl<'t, 'a> Evaluator<'t, 'a> {
             let field = self.field(&value, name, place);
             let is_last = index + 1 == path.len();
             // Only the last name may stand for something left out, nothing has no fields; but an empty map has.
-            value = match (field, omitted(name)) {
+            value = match (field, omitted(written_name(name).unwrap_or(name))) {
                 (Err(_), Some(empty)) if (is_last || empty.is_object()) && value.is_document() => {
                     empty.into()
                 }

@@ -135,7 +135,10 @@ fn what_is_null_or_left_out() {
 fn fields_that_documents_leave_out_have_dockers_empty_values() {
     check(&[
         ("{{.Config.Cmd}}{{.Config.User}}{{.Config.ExposedPorts}}{{.Config.Healthcheck}}", "[]map[]<nil>"),
-        ("{{.Empty.Labels.foo}}|{{.Empty.Driver}}|{{.Empty.Name}}|{{.Empty.IPRange}}", "<no value>|||"),
+        (
+            "{{.Empty.Labels.foo}}|{{.Empty.Driver}}|{{.Empty.Name}}|{{.Empty.IPRange}}{{.Empty.AuxAddress}}",
+            "<no value>|||map[]",
+        ),
     ]);
 }
 

@@ -19,6 +19,7 @@ pub(crate) const HEADINGS: &[(&str, &str)] = &[
     ("Mounts", "MOUNTS"),
     ("Names", "NAMES"),
     ("Networks", "NETWORKS"),
+    ("Platform", "PLATFORM"),
     ("Ports", "PORTS"),
     ("RunningFor", "CREATED"),
     ("Size", "SIZE"),
@@ -78,6 +79,8 @@ impl<'a> Row<'a> {
             "Mounts" => self.mounts(),
             "Names" => names(&container.names),
             "Networks" => container.networks.join(","),
+            // Told only by stores that keep the manifests of images; docker's classic one does not.
+            "Platform" => String::new(),
             "Ports" => ports(&container.ports),
             "RunningFor" => ago(created, self.look.now),
             "Size" => size(container),

@@ -67,7 +67,7 @@ fn templates_see_labels_safely() {
     let json = run("ps --format json", &engine()).output;
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&value["Names"], &value["State"]), (&"brave_turing".into(), &"running".into()));
-    assert_eq!(value.as_object().unwrap().len(), 14);
+    assert_eq!(value.as_object().unwrap().len(), 15);
 }
 
 #[test]
