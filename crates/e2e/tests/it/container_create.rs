@@ -74,6 +74,8 @@ fn privileged_the_id_file_is_new_and_goes_with_a_failure() {
     world.mica(["run", "--rm", "--cidfile", path, "busybox", "true"]).success();
     assert_eq!(fs::read_to_string(&file).unwrap().len(), 64);
     world.mica(["run", "--cidfile", path, "busybox"]).code(125).stderr_contains("container ID file found");
+    world.mica(["create", "--cidfile", path, "busybox"]).code(1).stderr_contains("container ID file found");
+    world.mica(["run", "--cidfile", "/no/such/cid", "busybox"]).code(125).stderr_contains("/no/such/cid");
     fs::remove_file(&file).unwrap();
     world.mica(["create", "--cidfile", path, "no-such-image"]).code(1);
     assert!(!file.exists(), "an id file without an id");

@@ -22,7 +22,7 @@ pub const COMMAND: Command = Command {
 
 fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     let definition = Definition::from(matches, context)?;
-    let id_file = definition.cid_file.as_deref().map(IdFile::create).transpose()?;
+    let id_file = definition.cid_file.as_deref().map(IdFile::create).transpose().map_err(plainly)?;
     let request = &definition.request;
     let created = making::with_image(&definition, context, |engine| engine.container_create(request))
         .map_err(plainly)?;
@@ -34,10 +34,11 @@ fn execute(matches: &Matches, context: &Context<'_>) -> Outcome {
     Ok(SUCCESS)
 }
 
-/// What the engine refuses is an ordinary failure here: no program was to be started.
+/// What is refused is an ordinary failure here: no program was to be started.
 fn plainly(failure: Failure) -> Failure {
     match failure {
         Failure::Launch { source } => Failure::Engine { source },
+        Failure::RefusedLaunch { message } => Failure::Refused { message },
         other => other,
     }
 }
