@@ -41,9 +41,20 @@ pub(super) fn pull(peer: &Peer, workshop: &Workshop) -> Option<Result<Duration, 
     }
     let name = registry.name(NAME);
     let mut command = transfer(peer, "pull", &name)?;
-    // The first round has nothing to remove.
-    drop(ask(peer, &["rmi", "-f", &name]));
-    Some(settle().and_then(|()| timed(&mut command)))
+    Some(forget(peer).and_then(|()| settle()).and_then(|()| timed(&mut command)))
+}
+
+/// Removes the image under all of its names: the registry has another port each time.
+fn forget(peer: &Peer) -> Result<(), Failure> {
+    let Some(mut list) = peer.engine(&["images", "--no-trunc", "--format", "{{.ID}} {{.Repository}}"]) else {
+        return Ok(());
+    };
+    let listed = build::capture(&mut list)?;
+    for line in listed.lines().filter(|line| line.ends_with(NAME)) {
+        // Names of one image are removed together, so that a later line may have gone already.
+        drop(ask(peer, &["rmi", "-f", line.split(' ').next().unwrap_or_default()]));
+    }
+    Ok(())
 }
 
 /// A pull of what is there.
