@@ -23,6 +23,7 @@ pub(crate) const CONTAINERS: &[Package] = &[
     ("docker-registry", "/usr/bin/docker-registry"),
     ("apache2-utils", "/usr/bin/htpasswd"),
     ("openssl", "/usr/bin/openssl"),
+    ("openssh-client", "/usr/bin/ssh-agent"),
     ("runc", "/usr/sbin/runc"),
     ("docker.io", "/usr/sbin/dockerd"),
     ("bubblewrap", "/usr/bin/bwrap"),

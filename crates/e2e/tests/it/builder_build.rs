@@ -425,9 +425,6 @@ fn privileged_commands_find_what_dockers_builder_gives_them() {
 #[ignore = "needs root"]
 fn privileged_an_agent_answers_in_steps_that_ask_for_it() {
     let (agent, add) = (Path::new("/usr/bin/ssh-agent"), Path::new("/usr/bin/ssh-add"));
-    if !agent.exists() || !add.exists() {
-        return;
-    }
     let world = World::with_busybox();
     let directory = context(&world, &[]);
     let libraries = Command::new("ldd").arg(add).output().unwrap();
