@@ -45,6 +45,30 @@ fn publish(registry: &Registry, path: &str) -> Published {
     Published { index, own: own.digest, other: other.digest, note }
 }
 
+/// An index that was pulled, on its way from one registry to another one.
+struct Passage {
+    world: World,
+    source: Registry,
+    published: Published,
+    /// What it was pulled by.
+    origin: String,
+    registry: DockerRegistry,
+}
+
+impl Passage {
+    /// `None` where Debian's registry is not installed.
+    fn begin() -> Option<Self> {
+        if !DockerRegistry::is_installed() {
+            return None;
+        }
+        let (world, source) = (World::new(), Registry::new());
+        let published = publish(&source, "from/here");
+        let (origin, registry) = (source.name("from/here:all"), DockerRegistry::new());
+        world.mica(["pull", "-q", &origin]).success();
+        Some(Self { world, source, published, origin, registry })
+    }
+}
+
 fn digest_of(pushed: &Output) -> String {
     let text = pushed.stdout();
     text.rsplit("digest: ").next().unwrap().split(' ').next().unwrap().to_owned()
@@ -53,14 +77,9 @@ fn digest_of(pushed: &Output) -> String {
 #[test]
 #[ignore = "needs root"]
 fn privileged_a_pulled_index_is_pushed_on_whole_with_its_digest() {
-    if !DockerRegistry::is_installed() {
+    let Some(Passage { world, source: _source, published, origin, registry }) = Passage::begin() else {
         return;
-    }
-    let world = World::new();
-    let source = Registry::new();
-    let published = publish(&source, "from/here");
-    let (origin, registry) = (source.name("from/here:all"), DockerRegistry::new());
-    world.mica(["pull", "-q", &origin]).success();
+    };
     let name = registry.name("to/there:v1");
     world.mica(["tag", &origin, &name]).success();
     let pushed = world.mica(["push", &name]).success().clone();
@@ -86,14 +105,9 @@ fn privileged_a_pulled_index_is_pushed_on_whole_with_its_digest() {
 #[test]
 #[ignore = "needs root"]
 fn privileged_one_platform_of_an_index_is_pushed_alone() {
-    if !DockerRegistry::is_installed() {
+    let Some(Passage { world, source: _source, published, origin, registry }) = Passage::begin() else {
         return;
-    }
-    let world = World::new();
-    let source = Registry::new();
-    let published = publish(&source, "from/here");
-    let (origin, registry) = (source.name("from/here:all"), DockerRegistry::new());
-    world.mica(["pull", "-q", &origin]).success();
+    };
     for (platform, digest) in
         [("linux/s390x", &published.other), (&*format!("linux/{}", architecture()), &published.own)]
     {
@@ -110,14 +124,7 @@ fn privileged_one_platform_of_an_index_is_pushed_alone() {
 #[test]
 #[ignore = "needs root"]
 fn privileged_without_its_source_the_image_goes_alone_and_that_is_said() {
-    if !DockerRegistry::is_installed() {
-        return;
-    }
-    let world = World::new();
-    let source = Registry::new();
-    let published = publish(&source, "from/here");
-    let (origin, registry) = (source.name("from/here:all"), DockerRegistry::new());
-    world.mica(["pull", "-q", &origin]).success();
+    let Some(Passage { world, source, published, origin, registry }) = Passage::begin() else { return };
     let name = registry.name("to/there:v1");
     world.mica(["tag", &origin, &name]).success();
     source.put(&format!("GET /v2/from/here/manifests/{}", published.other), Answer::status(404));
@@ -144,14 +151,9 @@ fn privileged_without_its_source_the_image_goes_alone_and_that_is_said() {
 #[test]
 #[ignore = "needs root"]
 fn privileged_an_image_that_is_compressed_anew_goes_without_its_index_and_that_is_said() {
-    if !DockerRegistry::is_installed() {
+    let Some(Passage { world, source: _source, published, origin, registry }) = Passage::begin() else {
         return;
-    }
-    let world = World::new();
-    let source = Registry::new();
-    let published = publish(&source, "from/here");
-    let (origin, registry) = (source.name("from/here:all"), DockerRegistry::new());
-    world.mica(["pull", "-q", &origin]).success();
+    };
     let name = registry.name("to/there:zstd");
     world.mica(["tag", &origin, &name]).success();
     let pushed = world.mica(["push", "--compression-format", "zstd", &name]).success().clone();
