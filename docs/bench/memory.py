@@ -7,22 +7,11 @@ Counts what the machine has less while the containers run: free memory and what 
 cache, reclaimable slabs). Each engine has a network namespace of its own. Needs root, and Debian's docker.io, iptables and
 busybox-static. Ends only what it has started.
 """
-import os, shutil, signal, subprocess, sys, tempfile, time
+import os, sys, time
 
-MICA = os.path.realpath(sys.argv[1])
+from engines import Engines, do
+
 COUNTS = {"mica": int(sys.argv[2]) if len(sys.argv) > 2 else 200, "docker": int(sys.argv[3]) if len(sys.argv) > 3 else 50}
-HOME = tempfile.mkdtemp(prefix="mica-memory-", dir="/var/tmp")
-ENVIRONMENT = dict(os.environ, MICA_ROOT=HOME + "/root", MICA_RUN=HOME + "/run", MICA_CONFIG=HOME + "/config.toml")
-PLACES = {name: f"me-{name}-{os.getpid()}" for name in ("mica", "docker")}
-PROGRAMS = {"mica": [MICA], "docker": ["docker", "-H", f"unix://{HOME}/docker.sock"]}
-
-
-def do(engine, *arguments):
-    words = ["nsenter", f"--net=/run/netns/{PLACES[engine]}", *PROGRAMS[engine], *arguments]
-    done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{engine} {arguments}: {done.stderr}")
-    return done.stdout.strip()
 
 
 def available():
@@ -58,39 +47,13 @@ def measure(engine):
 
 
 def main():
-    daemon = None
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    try:
-        for place in PLACES.values():
-            subprocess.run(["ip", "netns", "add", place], check=True)
-            subprocess.run(["nsenter", f"--net=/run/netns/{place}", "ip", "link", "set", "lo", "up"], check=True)
-        image = HOME + "/image"
-        os.makedirs(image + "/bin")
-        shutil.copy(shutil.which("busybox"), image + "/bin/busybox")
-        for applet in ("sleep", "sh"):
-            os.symlink("busybox", f"{image}/bin/{applet}")
-        subprocess.run(["tar", "-C", image, "-cf", HOME + "/image.tar", "."], check=True)
-        do("mica", "import", HOME + "/image.tar", "busybox")
+    with Engines() as engines:
+        engines.begin("mica")
         measure("mica")
         measure("mica")
-        if not COUNTS["docker"]:
-            return
-        daemon = subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{PLACES['docker']}", "dockerd", "--data-root", HOME + "/data", "--exec-root",
-             HOME + "/exec", "-H", f"unix://{HOME}/docker.sock", "--pidfile", HOME + "/docker.pid"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while subprocess.run([*PROGRAMS["docker"], "version"], capture_output=True).returncode:
-            time.sleep(0.2)
-        do("docker", "import", HOME + "/image.tar", "busybox")
-        measure("docker")
-    finally:
-        if daemon:
-            daemon.terminate()
-            daemon.wait()
-        for place in PLACES.values():
-            subprocess.run(["ip", "netns", "delete", place])
-        subprocess.run(["umount", HOME + "/data"], stderr=subprocess.DEVNULL)
-        shutil.rmtree(HOME, ignore_errors=True)
+        if COUNTS["docker"]:
+            engines.begin("docker")
+            measure("docker")
 
 
 main()

@@ -6,25 +6,11 @@
 Each engine has a network namespace of its own. Every work is done once by each in turn, docker in every third round, because
 it takes that much longer. Needs root, and Debian's docker.io, iptables and busybox-static. Ends only what it has started.
 """
-import ctypes, os, shutil, signal, socket, statistics, struct, subprocess, sys, tempfile, time
+import ctypes, os, socket, statistics, struct, subprocess, sys, time
 
-MICA = os.path.realpath(sys.argv[1])
+from engines import ENVIRONMENT, PLACES, Engines, do, words
+
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 24
-HOME = tempfile.mkdtemp(prefix="mica-starts-", dir="/var/tmp")
-ENVIRONMENT = dict(os.environ, MICA_ROOT=HOME + "/root", MICA_RUN=HOME + "/run", MICA_CONFIG=HOME + "/config.toml")
-PLACES = {name: f"st-{name}-{os.getpid()}" for name in ("mica", "docker")}
-PROGRAMS = {"mica": [MICA], "docker": ["docker", "-H", f"unix://{HOME}/docker.sock"]}
-
-
-def words(engine, *arguments):
-    return ["nsenter", f"--net=/run/netns/{PLACES[engine]}", *PROGRAMS[engine], *arguments]
-
-
-def do(engine, *arguments):
-    done = subprocess.run(words(engine, *arguments), env=ENVIRONMENT, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{engine} {arguments}: {done.stderr}")
-    return done.stdout.strip()
 
 
 def timed(engine, *arguments):
@@ -91,26 +77,9 @@ LONG = {
 
 
 def main():
-    daemon = None
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    try:
-        for place in PLACES.values():
-            subprocess.run(["ip", "netns", "add", place], check=True)
-            subprocess.run(["nsenter", f"--net=/run/netns/{place}", "ip", "link", "set", "lo", "up"], check=True)
-        daemon = subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{PLACES['docker']}", "dockerd", "--data-root", HOME + "/data", "--exec-root",
-             HOME + "/exec", "-H", f"unix://{HOME}/docker.sock", "--pidfile", HOME + "/docker.pid"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while subprocess.run(words("docker", "version"), capture_output=True).returncode:
-            time.sleep(0.2)
-        image = HOME + "/image"
-        os.makedirs(image + "/bin")
-        shutil.copy(shutil.which("busybox"), image + "/bin/busybox")
-        for applet in ("true", "sleep", "sh"):
-            os.symlink("busybox", f"{image}/bin/{applet}")
-        subprocess.run(["tar", "-C", image, "-cf", HOME + "/image.tar", "."], check=True)
+    with Engines() as engines:
         for engine in PLACES:
-            do(engine, "import", HOME + "/image.tar", "busybox")
+            engines.begin(engine)
             do(engine, *RUN, *TRUE)
         print(open("/proc/loadavg").read().strip(), flush=True)
         times = {}
@@ -130,14 +99,6 @@ def main():
             all_times = times[(work, engine)]
             print(f"{work:32} {engine:7} least {min(all_times):7.2f}  median {statistics.median(all_times):7.2f}  "
                   f"mean {statistics.mean(all_times):7.2f} ms ({len(all_times)})")
-    finally:
-        if daemon:
-            daemon.terminate()
-            daemon.wait()
-        for place in PLACES.values():
-            subprocess.run(["ip", "netns", "delete", place])
-        subprocess.run(["umount", HOME + "/data"], stderr=subprocess.DEVNULL)
-        shutil.rmtree(HOME, ignore_errors=True)
 
 
 main()
